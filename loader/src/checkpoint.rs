@@ -1,0 +1,124 @@
+//! A checkpoint directory as a whole.
+
+use std::path::{Path, PathBuf};
+
+use crate::chat_template::ChatTemplate;
+use crate::config::Config;
+use crate::error::Error;
+use crate::generation_config::GenerationConfig;
+use crate::tokenizer::Tokenizer;
+use crate::weights::Weights;
+
+/// How to open a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Map the weight files into memory (the default) rather than reading them.
+    ///
+    /// Mapped files cost no memory of their own, are shared between processes, and load as they
+    /// are touched. Replacing a file by renaming another over it, or deleting it, is safe. What is
+    /// not: truncating a mapped file in place makes the system kill this process (SIGBUS) when it
+    /// touches the part cut off, and writing into it changes the weights. Without `mmap` each file
+    /// is read into memory once, and what happens to it afterwards does not matter.
+    pub mmap: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions { mmap: true }
+    }
+}
+
+/// An open checkpoint: all its parts, read, checked, and checked against each other.
+pub struct Checkpoint {
+    path: PathBuf,
+    config: Config,
+    weights: Weights,
+    tokenizer: Tokenizer,
+    chat_template: ChatTemplate,
+    generation_config: GenerationConfig,
+}
+
+impl Checkpoint {
+    /// Opens a checkpoint directory. The tensors are located here; their names and shapes are
+    /// checked when they are asked for.
+    pub fn open(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Checkpoint, Error> {
+        let dir = dir.as_ref();
+        let config_path = dir.join("config.json");
+        let config = Config::open(&config_path)?;
+        let tokenizer = Tokenizer::open(&dir.join("tokenizer.json"))?;
+        check_tokens(&config_path, &config, &tokenizer)?;
+        Ok(Checkpoint {
+            path: dir.to_owned(),
+            chat_template: ChatTemplate::open(dir)?,
+            generation_config: GenerationConfig::open(
+                &dir.join("generation_config.json"),
+                config.text.vocab_size,
+            )?,
+            weights: Weights::open(dir, options.mmap)?,
+            config,
+            tokenizer,
+        })
+    }
+
+    /// The directory, as given to [`Checkpoint::open`].
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `config.json`.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The tensors.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// `tokenizer.json`.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The chat template.
+    pub fn chat_template(&self) -> &ChatTemplate {
+        &self.chat_template
+    }
+
+    /// `generation_config.json`.
+    pub fn generation_config(&self) -> &GenerationConfig {
+        &self.generation_config
+    }
+}
+
+/// Every token needs an embedding, and the placeholder must be a token.
+pub(crate) fn check_tokens(
+    path: &Path,
+    config: &Config,
+    tokenizer: &Tokenizer,
+) -> Result<(), Error> {
+    let invalid = |key: &str, found: String, expected: String| Error::InvalidValue {
+        path: path.to_owned(),
+        key: key.to_owned(),
+        found,
+        expected,
+    };
+    let (rows, tokens) = (config.text.vocab_size, tokenizer.vocab_size());
+    if rows < tokens {
+        let expected = format!("at least the tokenizer's size, {tokens}");
+        return Err(invalid(
+            "text_config.vocab_size",
+            rows.to_string(),
+            expected,
+        ));
+    }
+    if tokenizer.id_to_token(config.audio_token_index).is_none() {
+        let expected = format!("a token of the tokenizer, which has {tokens}");
+        return Err(invalid(
+            "audio_token_index",
+            config.audio_token_index.to_string(),
+            expected,
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Every tensor of a checkpoint, by name and shape, as the config determines them.
+
+use crate::config::{Config, ExpertConfig, Gate, TextConfig};
+
+/// One tensor that a checkpoint must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// The full name.
+    pub name: String,
+    /// The dimensions, slowest first.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// What a tensor is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The matrix `[out, in]` of a linear layer, or the kernel `[out, in, 3]` of a convolution.
+    Linear,
+    /// The bias of a linear layer or a convolution.
+    Bias,
+    /// The scale of a LayerNorm or an RMSNorm.
+    NormWeight,
+    /// The shift of a LayerNorm.
+    NormBias,
+    /// An expert's table of positions, `[1500, d]`.
+    Positions,
+    /// The decoder's table of token embeddings, `[vocab, D]`, used for input only.
+    Embedding,
+    /// The decoder's output layer, `[vocab, D]`: `lm_head`, or the embeddings when they are tied.
+    Output,
+}
+
+/// All tensors of the layout, in the order of the model page: experts, fusion, projector, decoder.
+pub fn tensors(config: &Config) -> Vec<TensorSpec> {
+    let mut out = Layout { specs: Vec::new() };
+    out.expert("temporal_expert", &config.temporal);
+    out.expert("global_expert", &config.global);
+    out.fusion(config);
+    let (d, hidden) = (config.temporal.d_model, config.projector.hidden_size);
+    out.linear("projector.linear_1", hidden, d);
+    out.linear("projector.linear_2", config.text.hidden_size, hidden);
+    out.decoder("language_model", &config.text);
+    out.specs
+}
+
+struct Layout {
+    specs: Vec<TensorSpec>,
+}
+
+impl Layout {
+    fn push(&mut self, name: String, shape: &[usize], role: Role) {
+        self.specs.push(TensorSpec {
+            name,
+            shape: shape.to_vec(),
+            role,
+        });
+    }
+
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize) {
+        self.push(format!("{name}.weight"), &[rows, columns], Role::Linear);
+    }
+
+    fn bias(&mut self, name: &str, width: usize) {
+        self.push(format!("{name}.bias"), &[width], Role::Bias);
+    }
+
+    fn linear(&mut self, name: &str, rows: usize, columns: usize) {
+        self.matrix(name, rows, columns);
+        self.bias(name, rows);
+    }
+
+    fn convolution(&mut self, name: &str, rows: usize, columns: usize) {
+        self.push(format!("{name}.weight"), &[rows, columns, 3], Role::Linear);
+        self.bias(name, rows);
+    }
+
+    fn layer_norm(&mut self, name: &str, width: usize) {
+        self.rms_norm(name, width);
+        self.push(format!("{name}.bias"), &[width], Role::NormBias);
+    }
+
+    fn rms_norm(&mut self, name: &str, width: usize) {
+        self.push(format!("{name}.weight"), &[width], Role::NormWeight);
+    }
+
+    /// Whisper's attention: biases on all but the keys.
+    fn whisper_attention(&mut self, name: &str, d: usize) {
+        self.linear(&format!("{name}.q_proj"), d, d);
+        self.matrix(&format!("{name}.k_proj"), d, d);
+        self.linear(&format!("{name}.v_proj"), d, d);
+        self.linear(&format!("{name}.out_proj"), d, d);
+    }
+
+    fn expert(&mut self, name: &str, config: &ExpertConfig) {
+        let (d, ffn) = (config.d_model, config.encoder_ffn_dim);
+        self.convolution(&format!("{name}.conv1"), d, config.num_mel_bins);
+        self.convolution(&format!("{name}.conv2"), d, d);
+        let positions = [config.max_source_positions, d];
+        self.push(
+            format!("{name}.embed_positions.weight"),
+            &positions,
+            Role::Positions,
+        );
+        for layer in 0..config.encoder_layers {
+            let layer = format!("{name}.layers.{layer}");
+            self.layer_norm(&format!("{layer}.self_attn_layer_norm"), d);
+            self.whisper_attention(&format!("{layer}.self_attn"), d);
+            self.layer_norm(&format!("{layer}.final_layer_norm"), d);
+            self.linear(&format!("{layer}.fc1"), ffn, d);
+            self.linear(&format!("{layer}.fc2"), d, ffn);
+        }
+        self.layer_norm(&format!("{name}.layer_norm"), d);
+    }
+
+    fn fusion(&mut self, config: &Config) {
+        let (d, ffn) = (config.temporal.d_model, config.fusion.ffn_dim);
+        for direction in ["fusion.extractor", "fusion.injector"] {
+            self.layer_norm(&format!("{direction}.q_norm"), d);
+            self.layer_norm(&format!("{direction}.kv_norm"), d);
+            self.whisper_attention(direction, d);
+        }
+        let gate = match config.fusion.gate {
+            Gate::Channel => d,
+            Gate::Token => 1,
+        };
+        self.linear("fusion.gate", gate, 2 * d);
+        self.layer_norm("fusion.ffn_norm", d);
+        self.linear("fusion.fc1", ffn, d);
+        self.linear("fusion.fc2", d, ffn);
+    }
+
+    fn decoder(&mut self, name: &str, config: &TextConfig) {
+        let (d, ffn) = (config.hidden_size, config.intermediate_size);
+        let queries = config.num_attention_heads * config.head_dim;
+        let keys = config.num_key_value_heads * config.head_dim;
+        let table = [config.vocab_size, d];
+        let embedding = if config.tie_word_embeddings {
+            Role::Output
+        } else {
+            Role::Embedding
+        };
+        self.push(
+            format!("{name}.model.embed_tokens.weight"),
+            &table,
+            embedding,
+        );
+        for layer in 0..config.num_hidden_layers {
+            let layer = format!("{name}.model.layers.{layer}");
+            self.rms_norm(&format!("{layer}.input_layernorm"), d);
+            self.matrix(&format!("{layer}.self_attn.q_proj"), queries, d);
+            self.matrix(&format!("{layer}.self_attn.k_proj"), keys, d);
+            self.matrix(&format!("{layer}.self_attn.v_proj"), keys, d);
+            self.matrix(&format!("{layer}.self_attn.o_proj"), d, queries);
+            self.rms_norm(&format!("{layer}.self_attn.q_norm"), config.head_dim);
+            self.rms_norm(&format!("{layer}.self_attn.k_norm"), config.head_dim);
+            self.rms_norm(&format!("{layer}.post_attention_layernorm"), d);
+            self.matrix(&format!("{layer}.mlp.gate_proj"), ffn, d);
+            self.matrix(&format!("{layer}.mlp.up_proj"), ffn, d);
+            self.matrix(&format!("{layer}.mlp.down_proj"), d, ffn);
+        }
+        self.rms_norm(&format!("{name}.model.norm"), d);
+        if !config.tie_word_embeddings {
+            self.push(format!("{name}.lm_head.weight"), &table, Role::Output);
+        }
+    }
+}

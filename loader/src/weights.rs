@@ -1,0 +1,302 @@
+//! The weights of a checkpoint: every tensor by name, none copied.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::file;
+use crate::safetensors::{SafetensorsFile, TensorInfo, TensorMap};
+
+/// The weights in one file.
+const SINGLE_FILE: &str = "model.safetensors";
+/// The table that says which shard holds which tensor.
+const INDEX_FILE: &str = "model.safetensors.index.json";
+/// The largest index read, in bytes.
+const MAX_INDEX: u64 = 100_000_000;
+
+/// The element type of a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of a single.
+    BF16,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::F32 => 4,
+            DType::F16 | DType::BF16 => 2,
+        }
+    }
+
+    /// The name in a safetensors header.
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::F32 => "F32",
+            DType::F16 => "F16",
+            DType::BF16 => "BF16",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<DType> {
+        [DType::F32, DType::F16, DType::BF16]
+            .into_iter()
+            .find(|dtype| dtype.name() == name)
+    }
+}
+
+impl Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One weight: a name, a shape, and bytes that it shares with the file it came from.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// The full name in the checkpoint.
+    pub name: String,
+    /// The element type.
+    pub dtype: DType,
+    /// The dimensions, slowest first (row-major).
+    pub shape: Vec<usize>,
+    /// The elements, little-endian, at any alignment. A view into the mapped file: cloning it
+    /// copies nothing, and it keeps the file mapped.
+    pub data: Bytes,
+}
+
+/// What a checkpoint holds under one name, whether or not the engine can compute with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorSummary<'w> {
+    /// The full name.
+    pub name: &'w str,
+    /// The dtype as the file spells it.
+    pub dtype: &'w str,
+    /// The dimensions, slowest first.
+    pub shape: &'w [usize],
+    /// The size in bytes.
+    pub bytes: usize,
+}
+
+/// The tensors of a checkpoint, in one file or in shards.
+pub struct Weights {
+    /// The file that lists all tensors: the single file or the index.
+    path: PathBuf,
+    shards: Vec<Shard>,
+    tensors: BTreeMap<String, Located>,
+}
+
+struct Shard {
+    path: PathBuf,
+    data: Bytes,
+}
+
+struct Located {
+    /// Index into `Weights::shards`.
+    shard: usize,
+    info: TensorInfo,
+}
+
+impl Weights {
+    /// Opens the weights of a checkpoint directory: `model.safetensors` if it is there, else the
+    /// shards that `model.safetensors.index.json` names. With `mmap` the files are mapped, without
+    /// they are read into memory.
+    pub fn open(dir: &Path, mmap: bool) -> Result<Weights, Error> {
+        let single = dir.join(SINGLE_FILE);
+        if exists(&single)? {
+            return Weights::open_single(single, mmap);
+        }
+        let index = dir.join(INDEX_FILE);
+        if exists(&index)? {
+            return Weights::open_sharded(dir, index, mmap);
+        }
+        Err(Error::NoWeights {
+            path: dir.to_owned(),
+        })
+    }
+
+    fn open_single(path: PathBuf, mmap: bool) -> Result<Weights, Error> {
+        let SafetensorsFile { tensors, data } = SafetensorsFile::open(&path, mmap)?;
+        let tensors = tensors
+            .into_iter()
+            .map(|(name, info)| (name, Located { shard: 0, info }))
+            .collect();
+        Ok(Weights {
+            shards: vec![Shard {
+                path: path.clone(),
+                data,
+            }],
+            path,
+            tensors,
+        })
+    }
+
+    fn open_sharded(dir: &Path, path: PathBuf, mmap: bool) -> Result<Weights, Error> {
+        let mut shards = Vec::new();
+        let mut tensors = BTreeMap::new();
+        for (shard_name, names) in read_index(&path)? {
+            let shard_path = dir.join(&shard_name);
+            let mut shard = SafetensorsFile::open(&shard_path, mmap)?;
+            for name in names {
+                let Some(info) = shard.tensors.remove(&name) else {
+                    let problem = format!("it is not in {shard_name}, where the index says it is");
+                    return Err(Error::TensorEntry {
+                        path,
+                        tensor: name,
+                        problem,
+                    });
+                };
+                tensors.insert(
+                    name,
+                    Located {
+                        shard: shards.len(),
+                        info,
+                    },
+                );
+            }
+            if !shard.tensors.is_empty() {
+                let unlisted = shard.tensors.len();
+                tracing::debug!(file = %shard_path.display(), unlisted, "tensors not in the index");
+            }
+            shards.push(Shard {
+                path: shard_path,
+                data: shard.data,
+            });
+        }
+        Ok(Weights {
+            path,
+            shards,
+            tensors,
+        })
+    }
+
+    /// The tensor `name`, which must have the shape `expected`.
+    ///
+    /// Fails if it is missing, has another shape, or is not stored as F32, F16 or BF16.
+    pub fn get(&self, name: &str, expected: &[usize]) -> Result<Tensor, Error> {
+        let Some(Located { shard, info }) = self.tensors.get(name) else {
+            return Err(Error::MissingTensor {
+                path: self.path.clone(),
+                tensor: name.to_owned(),
+            });
+        };
+        let Shard { path, data } = &self.shards[*shard];
+        let dtype = DType::from_name(&info.dtype).ok_or_else(|| Error::UnsupportedDtype {
+            path: path.clone(),
+            tensor: name.to_owned(),
+            found: info.dtype.clone(),
+        })?;
+        if info.shape != expected {
+            return Err(Error::Shape {
+                path: path.clone(),
+                tensor: name.to_owned(),
+                found: info.shape.clone(),
+                expected: expected.to_vec(),
+            });
+        }
+        let (begin, end) = info.offsets;
+        Ok(Tensor {
+            name: name.to_owned(),
+            dtype,
+            shape: info.shape.clone(),
+            data: data.slice(begin..end),
+        })
+    }
+
+    /// The tensors whose names begin with `prefix` and a dot.
+    pub fn scope(&self, prefix: impl Display) -> Scope<'_> {
+        Scope {
+            weights: self,
+            prefix: prefix.to_string(),
+        }
+    }
+
+    /// Every tensor, in the order of the names.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = TensorSummary<'_>> {
+        self.tensors
+            .iter()
+            .map(|(name, Located { info, .. })| TensorSummary {
+                name,
+                dtype: &info.dtype,
+                shape: &info.shape,
+                bytes: info.offsets.1 - info.offsets.0,
+            })
+    }
+
+    /// The size of all tensors together, in bytes.
+    pub fn total_bytes(&self) -> u64 {
+        self.tensors().map(|tensor| tensor.bytes as u64).sum()
+    }
+
+    /// The files that hold the weights.
+    pub fn files(&self) -> impl ExactSizeIterator<Item = &Path> {
+        self.shards.iter().map(|shard| shard.path.as_path())
+    }
+}
+
+/// A place in the tree of tensor names, followed like `cd`:
+/// `weights.scope("temporal_expert").scope("layers").scope(3).tensor("fc1.weight", &[ffn, d])`.
+#[derive(Clone)]
+pub struct Scope<'w> {
+    weights: &'w Weights,
+    prefix: String,
+}
+
+impl<'w> Scope<'w> {
+    /// One level down; numbers name layers.
+    pub fn scope(&self, name: impl Display) -> Scope<'w> {
+        Scope {
+            weights: self.weights,
+            prefix: format!("{}.{name}", self.prefix),
+        }
+    }
+
+    /// The tensor `name` under this scope; errors as [`Weights::get`].
+    pub fn tensor(&self, name: &str, expected: &[usize]) -> Result<Tensor, Error> {
+        self.weights
+            .get(&format!("{}.{name}", self.prefix), expected)
+    }
+}
+
+fn exists(path: &Path) -> Result<bool, Error> {
+    path.try_exists().map_err(Error::io(path, "open"))
+}
+
+/// The tensors that each shard should hold, by the shard's file name.
+fn read_index(path: &Path) -> Result<BTreeMap<String, Vec<String>>, Error> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: TensorMap<String>,
+    }
+
+    let bytes = file::read_small(path, MAX_INDEX)?;
+    let Index {
+        weight_map: TensorMap(weight_map),
+    } = serde_json::from_slice(&bytes).map_err(|cause| Error::Json {
+        path: path.to_owned(),
+        cause,
+    })?;
+    let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (tensor, shard) in weight_map {
+        // Shards lie beside the index: a name that leads elsewhere is not followed.
+        if shard.contains(['/', '\\']) || shard == ".." || shard == "." || shard.is_empty() {
+            let problem = format!("the index maps it to {shard:?}, expected a plain file name");
+            return Err(Error::TensorEntry {
+                path: path.to_owned(),
+                tensor,
+                problem,
+            });
+        }
+        shards.entry(shard).or_default().push(tensor);
+    }
+    Ok(shards)
+}
