@@ -194,7 +194,7 @@ fn expert(section: &Section<'_>) -> Result<ExpertConfig, Error> {
 
 fn fusion(section: &Section<'_>, d_model: usize) -> Result<FusionConfig, Error> {
     let num_attention_heads = section.size("num_attention_heads", 1..=MAX_HEADS)?;
-    if d_model % num_attention_heads != 0 {
+    if !d_model.is_multiple_of(num_attention_heads) {
         let expected = format!("a divisor of temporal_config.d_model, {d_model}");
         return Err(section.invalid("num_attention_heads", &num_attention_heads.into(), expected));
     }
@@ -233,7 +233,7 @@ fn text(section: &Section<'_>) -> Result<TextConfig, Error> {
     let head_dim = section
         .optional_size("head_dim", 2..=MAX_HEADS)?
         .unwrap_or(DEFAULT_HEAD_DIM);
-    if head_dim % 2 != 0 {
+    if !head_dim.is_multiple_of(2) {
         return Err(section.invalid("head_dim", &head_dim.into(), "an even number"));
     }
     let heads = multiple(
@@ -299,7 +299,7 @@ fn epsilon(section: &Section<'_>, key: &str) -> Result<f64, Error> {
 /// A width that is a multiple of `divisor`, the value of the key `of`.
 fn multiple(section: &Section<'_>, key: &str, of: &str, divisor: usize) -> Result<usize, Error> {
     let size = section.size(key, 1..=MAX_WIDTH)?;
-    if size % divisor != 0 {
+    if !size.is_multiple_of(divisor) {
         let expected = format!("a multiple of {of}, {divisor}");
         return Err(section.invalid(key, &size.into(), expected));
     }

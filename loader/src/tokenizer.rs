@@ -23,11 +23,15 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`. Its decoder must be byte-level, otherwise single tokens have no
     /// bytes of their own and answers could not be streamed.
     pub fn open(path: &Path) -> Result<Tokenizer, Error> {
+        Tokenizer::from_bytes(path, &file::read_small(path, MAX_FILE)?)
+    }
+
+    /// Parses the content of a `tokenizer.json`; `path` is only named in errors.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Tokenizer, Error> {
         let bad = |problem: String| Error::BadTokenizer {
             path: path.to_owned(),
             problem,
         };
-        let bytes = file::read_small(path, MAX_FILE)?;
         let mut inner =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| bad(error.to_string()))?;
         match inner.get_decoder() {

@@ -1,16 +1,57 @@
-//! Seeded random checkpoints of the full layout.
+//! Seeded random checkpoints of the full layout, with a real tokenizer and chat template: models
+//! whose words carry no meaning, for first steps, tests and benchmarks.
+//!
+//! # Weights that anybody can reproduce
+//!
+//! Element `i` (row-major) of the tensor `name` is a function of the seed alone:
+//!
+//! 1. `s = mix(seed ^ fnv1a64(name))`, with FNV-1a over the bytes of the full tensor name, and
+//!    `mix` the output function of splitmix64 (shifts 30, 27, 31);
+//! 2. `b = mix(s + (i + 1) * 0x9E3779B97F4A7C15)` modulo 2^64: the `i`-th output of splitmix64
+//!    from the state `s`;
+//! 3. `u = ((b >> 40) - 2^23) / 2^23`, uniform in [-1, 1);
+//! 4. `offset + scale * u` in f32, the product rounded before the sum, then rounded to the dtype
+//!    (nearest, ties to even).
+//!
+//! | tensors | offset | scale |
+//! |---|---|---|
+//! | linear layers `[out, in]`, convolutions `[out, in, 3]` | 0 | `sqrt(3 / fan_in)`, fan-in `in` or `3 in` |
+//! | their biases | 0 | 0.02 |
+//! | norm weights | 1 | 0.1 |
+//! | norm biases | 0 | 0.05 |
+//! | `embed_positions` | 0 | 0.1 |
+//! | `embed_tokens`, untied | 0 | 1 |
+//! | `lm_head`, or `embed_tokens` when tied, `[vocab, D]` | 0 | `2 sqrt(3 / D)` |
+//!
+//! The square root is taken in f64 and rounded to f32.
 
+mod random;
+mod tokenizer;
+mod weights;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
+use self::tokenizer::{AUDIO_TOKEN, END_OF_TEXT, END_OF_TURN, Vocabulary};
+use crate::checkpoint::check_tokens;
+use crate::config::Config;
 use crate::error::Error;
+use crate::layout::{self, TensorSpec};
+use crate::tokenizer::Tokenizer;
 use crate::weights::DType;
+
+/// ChatML with audio, as synthetic checkpoints speak it.
+const CHAT_TEMPLATE: &str = include_str!("chat_template.jinja");
 
 /// What to write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyntheticOptions {
-    /// The `config.json` to write; its `audio_token_index` is overwritten with the tokenizer's.
+    /// The `config.json` to write. Its `audio_token_index` is set to the tokenizer's placeholder;
+    /// its vocabulary may be larger than the tokenizer's (ids without text), not smaller.
     pub config: Value,
     /// The type of every tensor.
     pub dtype: DType,
@@ -21,25 +62,189 @@ pub struct SyntheticOptions {
 }
 
 impl Default for SyntheticOptions {
+    /// One file of [`demo_config`], in bf16, from seed 0.
     fn default() -> Self {
         SyntheticOptions {
             config: demo_config(),
-            dtype: DType::F32,
+            dtype: DType::BF16,
             seed: 0,
             shards: 1,
         }
     }
 }
 
-/// A small config of the full layout: a few megabytes of weights.
+/// A small config of the full layout, about a million weights: experts of 2 and 3 layers of width
+/// 64, a decoder of 4 layers of width 128.
 pub fn demo_config() -> Value {
-    json!({})
+    // A round number of rows, as real models have, leaves some ids without text.
+    let vocab_size = Vocabulary::new().len().next_multiple_of(64);
+    let expert = |layers: usize| {
+        json!({
+            "num_mel_bins": 128, "d_model": 64, "encoder_layers": layers,
+            "encoder_attention_heads": 4, "encoder_ffn_dim": 256, "max_source_positions": 1500,
+            "activation_function": "gelu",
+        })
+    };
+    json!({
+        "architectures": ["GammaForConditionalGeneration"],
+        "model_type": "gamma",
+        "max_audio_seconds": 300,
+        "audio_token_index": 0,
+        "temporal_config": expert(2),
+        "global_config": expert(3),
+        "fusion_config": {
+            "num_attention_heads": 4, "ffn_dim": 256, "gate": "channel", "layer_norm_eps": 1e-5,
+        },
+        "projector_config": { "hidden_size": 128, "hidden_act": "gelu" },
+        "text_config": {
+            "model_type": "qwen3", "vocab_size": vocab_size, "hidden_size": 128,
+            "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 40960,
+            "rms_norm_eps": 1e-6, "rope_theta": 1e6, "tie_word_embeddings": false,
+            "attention_bias": false, "hidden_act": "silu",
+        },
+    })
 }
 
 /// Writes a random checkpoint into `dir`, which must be new or empty.
-pub fn write(dir: &Path, options: &SyntheticOptions) -> Result<(), Error> {
-    let _ = options;
-    Err(Error::NotEmpty {
-        path: dir.to_owned(),
+///
+/// Every file appears under its name only once it is complete, `config.json` last. Fails if the
+/// config is invalid (before anything is written), if `dir` holds anything, and if a file cannot
+/// be written.
+pub fn write(dir: impl AsRef<Path>, options: &SyntheticOptions) -> Result<(), Error> {
+    let dir = dir.as_ref();
+    let vocabulary = Vocabulary::new();
+    let tokenizer_json = vocabulary.to_json();
+    let mut config_json = options.config.clone();
+    if let Some(keys) = config_json.as_object_mut() {
+        keys.insert(
+            "audio_token_index".to_owned(),
+            vocabulary.added_id(AUDIO_TOKEN).into(),
+        );
+    }
+    let config_path = dir.join("config.json");
+    let config = Config::from_json(&config_path, &config_json)?;
+    let tokenizer = Tokenizer::from_bytes(
+        &dir.join("tokenizer.json"),
+        tokenizer_json.to_string().as_bytes(),
+    )?;
+    check_tokens(&config_path, &config, &tokenizer)?;
+    let specs = layout::tensors(&config);
+    if options.shards == 0 || options.shards > specs.len() {
+        return Err(Error::Shards {
+            shards: options.shards,
+            tensors: specs.len(),
+        });
+    }
+
+    claim(dir)?;
+    write_weights(dir, &specs, options)?;
+    let generation_config = json!({
+        "eos_token_id": [vocabulary.added_id(END_OF_TURN), vocabulary.added_id(END_OF_TEXT)],
+        "do_sample": false,
+    });
+    let tokenizer_config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END_OF_TURN,
+        "pad_token": END_OF_TEXT,
+    });
+    write_json(dir, "tokenizer.json", &tokenizer_json)?;
+    write_json(dir, "tokenizer_config.json", &tokenizer_config)?;
+    write_file(dir, "chat_template.jinja", |out| {
+        out.write_all(CHAT_TEMPLATE.as_bytes())
+    })?;
+    write_json(dir, "generation_config.json", &generation_config)?;
+    write_json(dir, "config.json", &config_json)
+}
+
+/// Creates the directory if need be, and refuses one with anything in it.
+fn claim(dir: &Path) -> Result<(), Error> {
+    fs::create_dir_all(dir).map_err(Error::io(dir, "create"))?;
+    match fs::read_dir(dir).map_err(Error::io(dir, "read"))?.next() {
+        Some(_) => Err(Error::NotEmpty {
+            path: dir.to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn write_weights(
+    dir: &Path,
+    specs: &[TensorSpec],
+    options: &SyntheticOptions,
+) -> Result<(), Error> {
+    let SyntheticOptions {
+        dtype,
+        seed,
+        shards,
+        ..
+    } = *options;
+    let write_shard = |name: &str, specs: &[TensorSpec]| {
+        write_file(dir, name, |out| {
+            weights::write_safetensors(out, specs, dtype, seed)
+        })
+    };
+    if shards == 1 {
+        return write_shard("model.safetensors", specs);
+    }
+    let mut weight_map = BTreeMap::new();
+    for (number, part) in (1..).zip(split(specs, shards, dtype)) {
+        let name = format!("model-{number:05}-of-{shards:05}.safetensors");
+        write_shard(&name, part)?;
+        weight_map.extend(part.iter().map(|spec| (spec.name.clone(), name.clone())));
+    }
+    let total_size: u64 = specs.iter().map(|spec| weights::size(spec, dtype)).sum();
+    let index = json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
+    write_json(dir, "model.safetensors.index.json", &index)
+}
+
+/// Cuts the tensors into `shards` parts of about the same size, none of them empty.
+fn split(specs: &[TensorSpec], shards: usize, dtype: DType) -> Vec<&[TensorSpec]> {
+    let size = |spec: &TensorSpec| weights::size(spec, dtype);
+    let mut parts = Vec::with_capacity(shards);
+    let mut rest = specs;
+    for left in (1..shards).rev() {
+        // This part and `left` more; each of those needs at least one tensor.
+        let target = rest.iter().map(size).sum::<u64>() / (left as u64 + 1);
+        let most = rest.len() - left;
+        let mut filled = 0;
+        let full = rest[..most].iter().position(|spec| {
+            filled += size(spec);
+            filled >= target
+        });
+        let (part, remainder) = rest.split_at(full.map_or(most, |last| last + 1));
+        parts.push(part);
+        rest = remainder;
+    }
+    parts.push(rest);
+    parts
+}
+
+fn write_json(dir: &Path, name: &str, value: &Value) -> Result<(), Error> {
+    write_file(dir, name, |out| {
+        serde_json::to_writer_pretty(&mut *out, value)?;
+        out.write_all(b"\n")
+    })
+}
+
+/// Writes a file under a temporary name, then gives it its own.
+fn write_file(
+    dir: &Path,
+    name: &str,
+    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), Error> {
+    let path = dir.join(name);
+    let partial = dir.join(format!("{name}.partial"));
+    let written = File::create_new(&partial)
+        .map(BufWriter::new)
+        .and_then(|mut out| {
+            fill(&mut out)?;
+            out.flush()?;
+            fs::rename(&partial, &path)
+        });
+    written.map_err(|error| {
+        // The first error is the one that matters.
+        let _ = fs::remove_file(&partial);
+        Error::io(&path, "write")(error)
     })
 }
