@@ -1,0 +1,233 @@
+//! One block of memory that activations are taken from and given back to.
+//!
+//! The offsets are a pure function of the sequence of requests, so a dry run of the forward pass
+//! ([`Context::plan`](crate::Context::plan)) finds the exact size that the real one needs.
+#![allow(unsafe_code)]
+
+use crate::error::{Error, Result};
+use std::alloc::Layout;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Elements that every region's start is a multiple of (64 bytes, a cache line and a vector).
+const ALIGN: usize = 16;
+
+/// A block of f32 elements with a first-fit allocator; without storage it only counts.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    storage: Option<Storage>,
+    free: Mutex<FreeList>,
+}
+
+#[derive(Debug)]
+struct FreeList {
+    /// Gaps as (offset, length), ascending, never adjacent.
+    gaps: Vec<(usize, usize)>,
+    capacity: usize,
+    in_use: usize,
+    peak: usize,
+}
+
+impl Arena {
+    /// An arena of `capacity` elements of zeroed host memory.
+    pub(crate) fn host(capacity: usize) -> Result<Arc<Arena>> {
+        let capacity = capacity.next_multiple_of(ALIGN);
+        Ok(Arc::new(Arena {
+            storage: Some(Storage::new(capacity)?),
+            free: FreeList::new(capacity),
+        }))
+    }
+
+    /// An arena without memory or bounds, which only records how far it was filled.
+    pub(crate) fn counting() -> Arc<Arena> {
+        Arc::new(Arena {
+            storage: None,
+            free: FreeList::new(usize::MAX / 2),
+        })
+    }
+
+    /// The most elements that were ever spanned.
+    pub(crate) fn peak(&self) -> usize {
+        self.lock().peak
+    }
+
+    /// A region of `len` elements with whatever they last held.
+    pub(crate) fn take(self: &Arc<Self>, len: usize) -> Result<Region> {
+        let offset = self.lock().take(len.next_multiple_of(ALIGN))?;
+        Ok(Region {
+            arena: self.clone(),
+            offset,
+            len,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FreeList> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FreeList {
+    fn new(capacity: usize) -> Mutex<FreeList> {
+        Mutex::new(FreeList {
+            gaps: vec![(0, capacity)],
+            capacity,
+            in_use: 0,
+            peak: 0,
+        })
+    }
+
+    fn take(&mut self, len: usize) -> Result<usize> {
+        let Some(i) = self.gaps.iter().position(|gap| gap.1 >= len) else {
+            return Err(Error::Workspace {
+                requested: len,
+                in_use: self.in_use,
+                capacity: self.capacity,
+            });
+        };
+        let (offset, room) = self.gaps[i];
+        if room == len {
+            self.gaps.remove(i);
+        } else {
+            self.gaps[i] = (offset + len, room - len);
+        }
+        self.in_use += len;
+        self.peak = self.peak.max(offset + len);
+        Ok(offset)
+    }
+
+    fn give_back(&mut self, offset: usize, len: usize) {
+        self.in_use -= len;
+        let i = self.gaps.partition_point(|gap| gap.0 < offset);
+        self.gaps.insert(i, (offset, len));
+        for left in [i, i.wrapping_sub(1)] {
+            if let (Some(&a), Some(&b)) = (self.gaps.get(left), self.gaps.get(left.wrapping_add(1)))
+                && a.0 + a.1 == b.0
+            {
+                self.gaps[left].1 += b.1;
+                self.gaps.remove(left + 1);
+            }
+        }
+    }
+}
+
+/// Elements of an arena that belong to one owner until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Region {
+    arena: Arc<Arena>,
+    offset: usize,
+    len: usize,
+}
+
+impl Region {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The elements; empty in a counting arena.
+    pub(crate) fn data(&self) -> &[f32] {
+        match &self.arena.storage {
+            // SAFETY: the region lies inside the block (`take` checked it), the block is
+            // initialised and outlives the region, and no other region overlaps it.
+            Some(s) => unsafe {
+                std::slice::from_raw_parts(s.start.as_ptr().add(self.offset), self.len)
+            },
+            None => &[],
+        }
+    }
+
+    /// The elements, to write; empty in a counting arena.
+    pub(crate) fn data_mut(&mut self) -> &mut [f32] {
+        match &self.arena.storage {
+            // SAFETY: as in `data`, and `&mut self` makes the access exclusive.
+            Some(s) => unsafe {
+                std::slice::from_raw_parts_mut(s.start.as_ptr().add(self.offset), self.len)
+            },
+            None => &mut [],
+        }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.arena
+            .lock()
+            .give_back(self.offset, self.len.next_multiple_of(ALIGN));
+    }
+}
+
+/// A zeroed block of f32 elements on a cache line's boundary.
+#[derive(Debug)]
+struct Storage {
+    start: NonNull<f32>,
+    layout: Layout,
+}
+
+// SAFETY: the block is plain memory; regions, which borrow it, follow the borrowing rules.
+unsafe impl Send for Storage {}
+// SAFETY: as above.
+unsafe impl Sync for Storage {}
+
+impl Storage {
+    fn new(elements: usize) -> Result<Storage> {
+        let bytes = elements.max(ALIGN).saturating_mul(size_of::<f32>());
+        let no_memory = Error::OutOfMemory {
+            what: "the workspace",
+            bytes,
+        };
+        let Ok(layout) = Layout::from_size_align(bytes, ALIGN * size_of::<f32>()) else {
+            return Err(no_memory);
+        };
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { std::alloc::alloc_zeroed(layout) };
+        match NonNull::new(start.cast()) {
+            Some(start) => Ok(Storage { start, layout }),
+            None => Err(no_memory),
+        }
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), self.layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_are_apart_and_come_back() {
+        let arena = Arena::host(64).unwrap();
+        let mut a = arena.take(10).unwrap();
+        let mut b = arena.take(16).unwrap();
+        a.data_mut().fill(1.0);
+        b.data_mut().fill(2.0);
+        assert_eq!(a.data(), [1.0; 10]);
+        assert!(matches!(
+            arena.take(33),
+            Err(Error::Workspace { in_use: 32, .. })
+        ));
+        drop(a);
+        drop(b);
+        assert_eq!(arena.take(64).unwrap().len(), 64);
+    }
+
+    #[test]
+    fn counting_finds_the_size_that_the_real_run_needs() {
+        let run = |arena: &Arc<Arena>| -> Result<()> {
+            let a = arena.take(100)?;
+            let b = arena.take(50)?;
+            drop(a);
+            let _c = arena.take(120)?;
+            let _d = arena.take(90)?;
+            drop(b);
+            Ok(())
+        };
+        let counting = Arena::counting();
+        run(&counting).unwrap();
+        assert!(run(&Arena::host(counting.peak()).unwrap()).is_ok());
+        assert!(run(&Arena::host(counting.peak() - ALIGN).unwrap()).is_err());
+    }
+}

@@ -1,0 +1,135 @@
+//! Where operations run: a device with its workspace.
+
+use crate::arena::Arena;
+use crate::error::Result;
+use crate::host::Host;
+use crate::tensor::Tensor;
+use crate::work::Work;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A device and the memory for activations on it.
+#[derive(Debug)]
+pub struct Context {
+    device: Device,
+    arena: Arc<Arena>,
+    poison: bool,
+}
+
+/// What runs an operation.
+#[derive(Debug)]
+pub(crate) enum Device {
+    Host(Arc<Host>),
+    /// Checks shapes and counts, and computes nothing.
+    Plan {
+        threads: usize,
+        calls: Mutex<Vec<(&'static str, Work)>>,
+    },
+}
+
+impl Context {
+    /// The host device with a workspace of `elements` f32 elements.
+    ///
+    /// # Errors
+    /// If the memory cannot be had.
+    pub fn host(host: Arc<Host>, elements: usize) -> Result<Context> {
+        Ok(Context {
+            device: Device::Host(host),
+            arena: Arena::host(elements)?,
+            poison: false,
+        })
+    }
+
+    /// A dry run of a host device with `threads` threads: operations check their arguments, take
+    /// their workspace and note their work, but compute nothing. What it counted is in
+    /// [`Context::workspace_peak`] and [`Context::work`].
+    pub fn plan(threads: usize) -> Context {
+        Context {
+            device: Device::Plan {
+                threads,
+                calls: Mutex::default(),
+            },
+            arena: Arena::counting(),
+            poison: false,
+        }
+    }
+
+    /// Fills every new tensor with NaN, so that an element left unwritten shows.
+    pub fn poisoned(mut self) -> Context {
+        self.poison = true;
+        self
+    }
+
+    /// The most elements of workspace that were ever spanned.
+    pub fn workspace_peak(&self) -> usize {
+        self.arena.peak()
+    }
+
+    /// On a dry run: the operations in the order of their calls, with the work of each.
+    pub fn work(&self) -> Vec<(&'static str, Work)> {
+        match &self.device {
+            Device::Plan { calls, .. } => {
+                calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            }
+            Device::Host(_) => Vec::new(),
+        }
+    }
+
+    /// A matrix `[rows, cols]` from the workspace, holding whatever was there before.
+    ///
+    /// # Errors
+    /// If the workspace is used up.
+    pub fn tensor(&self, rows: usize, cols: usize) -> Result<Tensor> {
+        let region = self.arena.take(rows.saturating_mul(cols))?;
+        let mut tensor = Tensor::new(region, rows, cols);
+        if self.poison {
+            tensor.data_mut().fill(f32::NAN);
+        }
+        Ok(tensor)
+    }
+
+    /// A matrix of zeros `[rows, cols]`.
+    ///
+    /// # Errors
+    /// If the workspace is used up.
+    pub fn zeros(&self, rows: usize, cols: usize) -> Result<Tensor> {
+        let mut tensor = self.tensor(rows, cols)?;
+        tensor.data_mut().fill(0.0);
+        Ok(tensor)
+    }
+
+    /// A matrix `[values.len() / cols, cols]` with these values.
+    ///
+    /// # Errors
+    /// If the workspace is used up.
+    pub fn upload(&self, values: &[f32], cols: usize) -> Result<Tensor> {
+        let mut tensor = self.tensor(values.len() / cols, cols)?;
+        if !matches!(self.device, Device::Plan { .. }) {
+            tensor
+                .data_mut()
+                .copy_from_slice(&values[..values.len() / cols * cols]);
+        }
+        Ok(tensor)
+    }
+
+    /// Runs an operation: on the host, or only notes it.
+    pub(crate) fn run(&self, op: &'static str, work: Work, host: impl FnOnce(&Host)) {
+        match &self.device {
+            Device::Host(device) => host(device),
+            Device::Plan { calls, .. } => {
+                calls
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((op, work));
+            }
+        }
+    }
+
+    /// Scratch of `each` elements for every thread of the host.
+    pub(crate) fn host_scratch(&self, each: usize) -> Result<Tensor> {
+        let threads = match &self.device {
+            Device::Host(host) => host.threads(),
+            Device::Plan { threads, .. } => *threads,
+        };
+        self.tensor(threads, each)
+    }
+}

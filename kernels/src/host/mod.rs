@@ -1,0 +1,56 @@
+//! The CPU: threads, vector instructions, and the loops that host implementations share.
+
+pub(crate) mod math;
+pub(crate) mod product;
+pub(crate) mod simd;
+pub(crate) mod threads;
+pub(crate) mod tiles;
+
+pub use simd::Isa;
+
+use crate::error::Result;
+use threads::Threads;
+
+/// The host device: a pool of threads of its own and the widest vectors that the processor has.
+#[derive(Debug)]
+pub struct Host {
+    threads: Threads,
+    isa: Isa,
+}
+
+impl Host {
+    /// A pool of `threads` threads, joined when the device is dropped; 0 takes one a core.
+    ///
+    /// # Errors
+    /// If the threads cannot be started.
+    pub fn new(threads: usize) -> Result<Host> {
+        let fastest = Isa::available().into_iter().next().unwrap_or(Isa::Portable);
+        Host::with_isa(threads, fastest)
+    }
+
+    /// As [`Host::new`], with one of [`Isa::available`]: the results are the same bits.
+    ///
+    /// # Errors
+    /// If the threads cannot be started.
+    pub fn with_isa(threads: usize, isa: Isa) -> Result<Host> {
+        Ok(Host {
+            threads: Threads::start(threads)?,
+            isa,
+        })
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Threads of the pool.
+    pub fn threads(&self) -> usize {
+        self.threads.count()
+    }
+
+    /// Runs `work` in the pool, so that its parallel iterators use these threads.
+    pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.threads.install(work)
+    }
+}

@@ -1,0 +1,405 @@
+//! Linear layers: `y = x W^T + b` and the arithmetic that follows it, fused.
+//!
+//! | function | result |
+//! |---|---|
+//! | [`gemm`] | `x W^T + b` |
+//! | [`gemm_gelu`] | `gelu(x W^T + b)`, exact |
+//! | [`gemm_add`] | `out += x W^T + b` |
+//! | [`gemm_swiglu`] | `silu(x W_gate^T) * (x W_up^T)`, the two stacked |
+//! | [`gemm_gate`] | `g * T + (1 - g) * G` with `g = sigmoid([T ; G] W^T + b)` |
+//!
+//! `x` is `[M, K]` f32, `W` `[N, K]` as stored, `y` `[M, N]` f32. Sums follow the one order of the
+//! host's products, for every `M`.
+//! Sources: Whisper (arXiv 2212.04356), Qwen3 (arXiv 2505.09388), GaMMA (arXiv 2605.00371, the
+//! token-level gate).
+
+use super::Op;
+use crate::case::{Case, Inputs, Trial};
+use crate::error::{Result, check, ensure};
+use crate::host::math;
+use crate::host::product::product;
+use crate::host::simd::{Kernel, LANES, Simd};
+use crate::host::tiles::Tile;
+use crate::tensor::{Tensor, View, ViewMut};
+use crate::weight::Linear;
+use crate::{Context, DType, Host, Work, reference};
+
+/// `x W^T + b`, `[M, N]`.
+///
+/// # Errors
+/// If the widths of `x` and `w` differ, or the workspace is used up.
+pub fn gemm<'a>(cx: &Context, x: impl Into<View<'a>>, w: &Linear) -> Result<Tensor> {
+    let x = x.into();
+    let mut y = cx.tensor(x.rows(), w.outputs())?;
+    run(cx, "gemm", x, w, &mut y.view_mut(), Epilogue::Store)?;
+    Ok(y)
+}
+
+/// `gelu(x W^T + b)`, `[M, N]`.
+///
+/// # Errors
+/// If the widths of `x` and `w` differ, or the workspace is used up.
+pub fn gemm_gelu<'a>(cx: &Context, x: impl Into<View<'a>>, w: &Linear) -> Result<Tensor> {
+    let x = x.into();
+    let mut y = cx.tensor(x.rows(), w.outputs())?;
+    run(cx, "gemm_gelu", x, w, &mut y.view_mut(), Epilogue::Gelu)?;
+    Ok(y)
+}
+
+/// `out += x W^T + b`, in place on `[M, N]`.
+///
+/// # Errors
+/// If a dimension of `x`, `w` and `out` does not fit.
+pub fn gemm_add<'a, 'b>(
+    cx: &Context,
+    x: impl Into<View<'a>>,
+    w: &Linear,
+    out: impl Into<ViewMut<'b>>,
+) -> Result<()> {
+    run(cx, "gemm_add", x.into(), w, &mut out.into(), Epilogue::Add)
+}
+
+/// `silu(x W_gate^T) * (x W_up^T)`, `[M, N]`, for `gate_up` the two `[N, K]` matrices stacked.
+///
+/// # Errors
+/// If the widths differ, or if `gate_up` does not halve.
+pub fn gemm_swiglu<'a>(cx: &Context, x: impl Into<View<'a>>, gate_up: &Linear) -> Result<Tensor> {
+    let x = x.into();
+    let rows = gate_up.outputs();
+    ensure(
+        "gemm_swiglu",
+        rows.is_multiple_of(2),
+        "rows of gate and up",
+        rows,
+        "an even number",
+    )?;
+    let mut y = cx.tensor(x.rows(), rows / 2)?;
+    run(
+        cx,
+        "gemm_swiglu",
+        x,
+        gate_up,
+        &mut y.view_mut(),
+        Epilogue::SwiGlu,
+    )?;
+    Ok(y)
+}
+
+/// `g * T + (1 - g) * G`, `[N, d]`, with `g = sigmoid([T ; G] W^T + b)`.
+///
+/// `streams` is `[T ; G]`, `[N, 2d]`; `w` is `[d, 2d]` for a gate per channel or `[1, 2d]` for one
+/// per token.
+///
+/// # Errors
+/// If a dimension does not fit.
+pub fn gemm_gate(cx: &Context, streams: &Tensor, w: &Linear) -> Result<Tensor> {
+    let d = streams.cols() / 2;
+    let outputs = w.outputs();
+    ensure(
+        "gemm_gate",
+        outputs == d || outputs == 1,
+        "rows of the gate",
+        outputs,
+        format!("{d} or 1"),
+    )?;
+    let mut y = cx.tensor(streams.rows(), d)?;
+    run(
+        cx,
+        "gemm_gate",
+        streams.view(),
+        w,
+        &mut y.view_mut(),
+        Epilogue::Gate,
+    )?;
+    Ok(y)
+}
+
+/// What becomes of the products.
+#[derive(Clone, Copy)]
+enum Epilogue {
+    Store,
+    Gelu,
+    Add,
+    SwiGlu,
+    Gate,
+}
+
+fn run(
+    cx: &Context,
+    op: &'static str,
+    x: View<'_>,
+    w: &Linear,
+    out: &mut ViewMut<'_>,
+    epilogue: Epilogue,
+) -> Result<()> {
+    check(op, "columns of x", x.cols(), w.inputs())?;
+    check(op, "rows of the output", out.rows(), x.rows())?;
+    match epilogue {
+        Epilogue::Store | Epilogue::Gelu | Epilogue::Add => {
+            check(op, "columns of the output", out.cols(), w.outputs())?;
+        }
+        Epilogue::SwiGlu => check(op, "columns of the output", 2 * out.cols(), w.outputs())?,
+        Epilogue::Gate => check(op, "columns of the streams", x.cols(), 2 * out.cols())?,
+    }
+    let mut scratch = cx.host_scratch(2 * TILE_ROWS * TILE_COLS)?;
+    let moved = (x.rows() * x.cols(), out.rows() * out.cols());
+    let operations = 2 * x.rows() * w.inputs() * w.outputs();
+    let work = Work::new(operations, moved.0 + moved.1, w.bytes());
+    cx.run(op, work, |host| {
+        host_gemm(host, x, w, out, epilogue, scratch.data_mut())
+    });
+    Ok(())
+}
+
+/// Rows of `x` that a task keeps in its core's second-level cache.
+const TILE_ROWS: usize = 96;
+/// Columns of the output that a task computes.
+const TILE_COLS: usize = 64;
+
+fn host_gemm(
+    host: &Host,
+    x: View<'_>,
+    w: &Linear,
+    out: &mut ViewMut<'_>,
+    epilogue: Epilogue,
+    scratch: &mut [f32],
+) {
+    host.for_tiles(out, (TILE_ROWS, TILE_COLS), scratch, |tile, scratch| {
+        let (products, second) = scratch.split_at_mut(TILE_ROWS * TILE_COLS);
+        let rows = x.host_rows(tile.rows.clone());
+        let half = w.outputs() / 2;
+        let (first_cols, second_cols) = match epilogue {
+            // One column serves all of the output's.
+            Epilogue::Gate if w.outputs() == 1 => (0..1, 0..0),
+            Epilogue::SwiGlu => (
+                tile.cols.clone(),
+                half + tile.cols.start..half + tile.cols.end,
+            ),
+            _ => (tile.cols.clone(), 0..0),
+        };
+        product(host.isa(), rows, w, first_cols.clone(), products);
+        product(host.isa(), rows, w, second_cols.clone(), second);
+        let [mut bias, mut second_bias] = [[0.0; TILE_COLS]; 2];
+        w.bias(first_cols.clone(), &mut bias);
+        w.bias(second_cols, &mut second_bias);
+        let width = first_cols.len();
+        host.isa().run(Finish {
+            tile,
+            x,
+            products,
+            second,
+            bias,
+            second_bias,
+            width,
+            epilogue,
+        });
+    });
+}
+
+/// Turns the products of a tile into its output.
+struct Finish<'a> {
+    tile: Tile<'a>,
+    x: View<'a>,
+    products: &'a [f32],
+    /// The products of the up projection, where there is one.
+    second: &'a [f32],
+    bias: [f32; TILE_COLS],
+    second_bias: [f32; TILE_COLS],
+    /// Products in a row.
+    width: usize,
+    epilogue: Epilogue,
+}
+
+impl Kernel for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let first = self.tile.rows.start;
+        for row in self.tile.rows.clone() {
+            let at = (row - first) * self.width;
+            let products = &self.products[at..at + self.width];
+            for from in (0..self.tile.cols.len()).step_by(LANES) {
+                let to = (from + LANES).min(self.tile.cols.len());
+                let biased = |products: &[f32], bias: &[f32; TILE_COLS]| {
+                    s.add(
+                        s.load_part(&products[from..to], 0.0),
+                        s.load_part(&bias[from..to], 0.0),
+                    )
+                };
+                let cols = self.tile.cols.start + from..self.tile.cols.start + to;
+                let out = &mut self.tile.row_mut(row)[from..to];
+                let y = match self.epilogue {
+                    Epilogue::Store => biased(products, &self.bias),
+                    Epilogue::Gelu => math::gelu(s, biased(products, &self.bias)),
+                    Epilogue::Add => s.add(s.load_part(out, 0.0), biased(products, &self.bias)),
+                    Epilogue::SwiGlu => {
+                        let up = biased(&self.second[at..], &self.second_bias);
+                        s.mul(math::silu(s, biased(products, &self.bias)), up)
+                    }
+                    Epilogue::Gate => {
+                        let gate = match self.width {
+                            1 => s.splat(products[0] + self.bias[0]),
+                            _ => biased(products, &self.bias),
+                        };
+                        let streams = self.x.row(row);
+                        let d = streams.len() / 2;
+                        let t = s.load_part(&streams[cols.clone()], 0.0);
+                        let g = s.load_part(&streams[d + cols.start..d + cols.end], 0.0);
+                        s.fma(math::sigmoid(s, gate), s.sub(t, g), g)
+                    }
+                };
+                s.store_part(y, out);
+            }
+        }
+    }
+}
+
+pub(super) const GEMM: Op = Op {
+    name: "gemm",
+    cases: || cases(Epilogue::Store),
+};
+pub(super) const GEMM_GELU: Op = Op {
+    name: "gemm_gelu",
+    cases: || cases(Epilogue::Gelu),
+};
+pub(super) const GEMM_ADD: Op = Op {
+    name: "gemm_add",
+    cases: || cases(Epilogue::Add),
+};
+pub(super) const GEMM_SWIGLU: Op = Op {
+    name: "gemm_swiglu",
+    cases: || cases(Epilogue::SwiGlu),
+};
+pub(super) const GEMM_GATE: Op = Op {
+    name: "gemm_gate",
+    cases: || cases(Epilogue::Gate),
+};
+
+/// The formulas at the head of this file.
+fn reference(x: &[f64], w: &Linear, out: &[f64], epilogue: Epilogue) -> Vec<f64> {
+    let products = reference::linear(x, w);
+    let (width, inputs) = (w.outputs(), w.inputs());
+    match epilogue {
+        Epilogue::Store => products,
+        Epilogue::Gelu => products.into_iter().map(reference::gelu).collect(),
+        Epilogue::Add => products.iter().zip(out).map(|(p, o)| p + o).collect(),
+        Epilogue::SwiGlu => products
+            .chunks_exact(width)
+            .flat_map(|row| {
+                let (gate, up) = row.split_at(width / 2);
+                gate.iter()
+                    .zip(up)
+                    .map(|(g, u)| g * reference::sigmoid(*g) * u)
+            })
+            .collect(),
+        Epilogue::Gate => x
+            .chunks_exact(inputs)
+            .zip(products.chunks_exact(width))
+            .flat_map(|(streams, products)| {
+                let (t, g) = streams.split_at(inputs / 2);
+                (0..t.len()).map(move |c| {
+                    let gate = reference::sigmoid(products[c % width]);
+                    gate * t[c] + (1.0 - gate) * g[c]
+                })
+            })
+            .collect(),
+    }
+}
+
+/// Rows of one, of a tile and past it; widths that no vector divides; stacks; every type.
+fn cases(epilogue: Epilogue) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (m, k, n) in [
+        (1, 64, 48),
+        (3, 100, 130),
+        (97, 80, 66),
+        (6, 257, 4),
+        (0, 32, 16),
+    ] {
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            cases.push(case(epilogue, dtype, (m, k, n)));
+        }
+    }
+    cases
+}
+
+fn case(epilogue: Epilogue, dtype: DType, (m, k, n): (usize, usize, usize)) -> Case {
+    let (k, sizes) = match epilogue {
+        Epilogue::SwiGlu => (k, vec![n, n]),
+        // A gate per channel on odd sizes, one per token on the others.
+        Epilogue::Gate if k % 2 == 1 => (2 * n, vec![n]),
+        Epilogue::Gate => (2 * n, vec![1]),
+        _ => (k, vec![n, n / 2 + 1]),
+    };
+    let outputs: usize = sizes.iter().sum();
+    Case::new(format!("{m}x{k}x{outputs} {dtype}"), 1e-6, move |cx| {
+        let mut inputs = Inputs::new((m * k + n) as u64);
+        let x = inputs.normal(m * k, 1.0);
+        let before = inputs.normal(m * outputs, 1.0);
+        let mut parts = Vec::new();
+        for (i, size) in sizes.iter().enumerate() {
+            // As for k beside q and v: not every part of a stack has a bias.
+            let layer = inputs.linear(dtype, *size, k, i == 0)?;
+            parts.extend(layer.parts().iter().cloned());
+        }
+        let w = Linear::stack(parts)?;
+        let device_x = cx.upload(&x, k)?;
+        let device_before = cx.upload(&before, outputs)?;
+        let (x64, before64) = (reference::widen(&x), reference::widen(&before));
+        let w64 = w.clone();
+        Ok(Trial::new(
+            move |cx| match epilogue {
+                Epilogue::Store => Ok(gemm(cx, &device_x, &w)?.to_vec()),
+                Epilogue::Gelu => Ok(gemm_gelu(cx, &device_x, &w)?.to_vec()),
+                Epilogue::SwiGlu => Ok(gemm_swiglu(cx, &device_x, &w)?.to_vec()),
+                Epilogue::Gate => Ok(gemm_gate(cx, &device_x, &w)?.to_vec()),
+                Epilogue::Add => {
+                    let mut out = cx.upload(&device_before.to_vec(), outputs)?;
+                    gemm_add(cx, &device_x, &w, &mut out)?;
+                    Ok(out.to_vec())
+                }
+            },
+            move || reference(&x64, &w64, &before64, epilogue),
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+    use std::sync::Arc;
+
+    /// A row's bits do not change with the rows beside it, the threads or the instruction set.
+    #[test]
+    fn rows_do_not_depend_on_company() {
+        let mut inputs = Inputs::new(7);
+        let (m, k) = (203, 115);
+        let x = inputs.normal(m * k, 1.0);
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let w = inputs.linear(dtype, 150, k, true).unwrap();
+            let mut all = Vec::new();
+            for isa in Isa::available() {
+                for threads in [1, 3] {
+                    let host = Arc::new(Host::with_isa(threads, isa).unwrap());
+                    let cx = Context::host(host, 200_000).unwrap();
+                    let x = cx.upload(&x, k).unwrap();
+                    all.push(gemm_gelu(&cx, &x, &w).unwrap().to_vec());
+                    let alone = gemm_gelu(&cx, x.rows_from(97, 1), &w).unwrap().to_vec();
+                    assert_eq!(alone, all[0][97 * 150..98 * 150], "{isa:?} {dtype}");
+                }
+            }
+            assert!(all.iter().all(|y| *y == all[0]), "{dtype}");
+        }
+    }
+
+    #[test]
+    fn misfits_name_both_values() {
+        let cx = Context::plan(1);
+        let x = cx.tensor(2, 8).unwrap();
+        let w = Inputs::new(1).linear(DType::F32, 4, 9, false).unwrap();
+        let message = gemm(&cx, &x, &w).unwrap_err().to_string();
+        assert_eq!(message, "gemm: columns of x is 8, expected 9");
+    }
+}

@@ -1,0 +1,235 @@
+//! Activations: row-major f32 matrices in a device's workspace, and views of them.
+
+use crate::arena::Region;
+use crate::host::product::Rows;
+use std::ops::Range;
+
+/// A matrix `[rows, cols]` in the workspace of the [`Context`](crate::Context) that made it; its
+/// memory is given back when it is dropped.
+#[derive(Debug)]
+pub struct Tensor {
+    region: Region,
+    rows: usize,
+    cols: usize,
+}
+
+impl Tensor {
+    pub(crate) fn new(region: Region, rows: usize, cols: usize) -> Tensor {
+        debug_assert_eq!(region.len(), rows * cols);
+        Tensor { region, rows, cols }
+    }
+
+    /// Rows of the matrix.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns of the matrix.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The whole matrix, to read.
+    pub fn view(&self) -> View<'_> {
+        self.columns(0, self.cols)
+    }
+
+    /// The whole matrix, to write.
+    pub fn view_mut(&mut self) -> ViewMut<'_> {
+        self.columns_mut(0, self.cols)
+    }
+
+    /// Columns `from .. from + cols`, to read.
+    ///
+    /// # Panics
+    /// If the columns do not exist.
+    pub fn columns(&self, from: usize, cols: usize) -> View<'_> {
+        assert!(
+            from + cols <= self.cols,
+            "columns {from}+{cols} of {}",
+            self.cols
+        );
+        View {
+            region: &self.region,
+            offset: from,
+            rows: self.rows,
+            cols,
+            stride: self.cols,
+        }
+    }
+
+    /// Columns `from .. from + cols`, to write.
+    ///
+    /// # Panics
+    /// If the columns do not exist.
+    pub fn columns_mut(&mut self, from: usize, cols: usize) -> ViewMut<'_> {
+        assert!(
+            from + cols <= self.cols,
+            "columns {from}+{cols} of {}",
+            self.cols
+        );
+        ViewMut {
+            region: &mut self.region,
+            offset: from,
+            rows: self.rows,
+            cols,
+            stride: self.cols,
+        }
+    }
+
+    /// Rows `from .. from + rows`, to read.
+    ///
+    /// # Panics
+    /// If the rows do not exist.
+    pub fn rows_from(&self, from: usize, rows: usize) -> View<'_> {
+        assert!(
+            from + rows <= self.rows,
+            "rows {from}+{rows} of {}",
+            self.rows
+        );
+        let (offset, cols) = (from * self.cols, self.cols);
+        View {
+            region: &self.region,
+            offset,
+            rows,
+            cols,
+            stride: cols,
+        }
+    }
+
+    /// Rows `from .. from + rows`, to write.
+    ///
+    /// # Panics
+    /// If the rows do not exist.
+    pub fn rows_from_mut(&mut self, from: usize, rows: usize) -> ViewMut<'_> {
+        assert!(
+            from + rows <= self.rows,
+            "rows {from}+{rows} of {}",
+            self.rows
+        );
+        let (offset, cols) = (from * self.cols, self.cols);
+        ViewMut {
+            region: &mut self.region,
+            offset,
+            rows,
+            cols,
+            stride: cols,
+        }
+    }
+
+    /// The elements, copied to host memory.
+    pub fn to_vec(&self) -> Vec<f32> {
+        self.region.data().to_vec()
+    }
+
+    pub(crate) fn data(&self) -> &[f32] {
+        self.region.data()
+    }
+
+    pub(crate) fn data_mut(&mut self) -> &mut [f32] {
+        self.region.data_mut()
+    }
+}
+
+/// A matrix `[rows, cols]` whose rows start `stride` elements apart.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    region: &'a Region,
+    offset: usize,
+    rows: usize,
+    cols: usize,
+    stride: usize,
+}
+
+impl<'a> View<'a> {
+    /// Rows of the matrix.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns of the matrix.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// One row, on the host.
+    #[inline(always)]
+    pub(crate) fn row(&self, row: usize) -> &'a [f32] {
+        &self.region.data()[self.offset + row * self.stride..][..self.cols]
+    }
+
+    /// Some rows, on the host.
+    pub(crate) fn host_rows(&self, rows: Range<usize>) -> Rows<'a> {
+        let data = &self.region.data()[self.offset + rows.start * self.stride..];
+        Rows {
+            data,
+            stride: self.stride,
+            rows: rows.len(),
+            cols: self.cols,
+        }
+    }
+
+    /// The elements, copied to host memory row after row.
+    pub fn to_vec(&self) -> Vec<f32> {
+        (0..self.rows)
+            .flat_map(|r| self.row(r).iter().copied())
+            .collect()
+    }
+}
+
+impl<'a> From<&'a Tensor> for View<'a> {
+    fn from(tensor: &'a Tensor) -> View<'a> {
+        tensor.view()
+    }
+}
+
+/// A matrix `[rows, cols]`, to write, whose rows start `stride` elements apart.
+#[derive(Debug)]
+pub struct ViewMut<'a> {
+    region: &'a mut Region,
+    offset: usize,
+    rows: usize,
+    cols: usize,
+    stride: usize,
+}
+
+impl<'a> ViewMut<'a> {
+    /// Rows of the matrix.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns of the matrix.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The same matrix, to read.
+    pub fn as_view(&self) -> View<'_> {
+        let ViewMut {
+            ref region,
+            offset,
+            rows,
+            cols,
+            stride,
+        } = *self;
+        View {
+            region,
+            offset,
+            rows,
+            cols,
+            stride,
+        }
+    }
+
+    /// On the host: the elements from the first of the matrix on, and the stride of its rows.
+    pub(crate) fn host_mut(&mut self) -> (&mut [f32], usize) {
+        (&mut self.region.data_mut()[self.offset..], self.stride)
+    }
+}
+
+impl<'a> From<&'a mut Tensor> for ViewMut<'a> {
+    fn from(tensor: &'a mut Tensor) -> ViewMut<'a> {
+        tensor.view_mut()
+    }
+}

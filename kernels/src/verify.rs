@@ -1,0 +1,76 @@
+//! Every operation on a device against its formula.
+
+use crate::case::Case;
+use crate::error::Result;
+use crate::{Context, Host, registry};
+use std::sync::Arc;
+
+/// What one case showed.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The operation.
+    pub op: &'static str,
+    /// The case.
+    pub case: String,
+    /// The greatest difference of an element; infinite where one is not finite.
+    pub max_abs: f64,
+    /// L2 norm of the difference over that of the reference.
+    pub relative: f64,
+    /// The greatest relative error that passes.
+    pub tolerance: f64,
+}
+
+impl Finding {
+    /// Whether the case is within its tolerance.
+    pub fn passed(&self) -> bool {
+        self.relative <= self.tolerance && self.max_abs.is_finite()
+    }
+}
+
+/// Runs every case of every registered operation on the host, in a workspace of just the planned
+/// size that is filled with NaN, and calls `report` with each finding.
+///
+/// # Errors
+/// If an operation refuses a case.
+pub fn verify(host: &Arc<Host>, mut report: impl FnMut(Finding)) -> Result<()> {
+    for op in registry() {
+        for case in (op.cases)() {
+            report(verify_case(host, op.name, &case)?);
+        }
+    }
+    Ok(())
+}
+
+fn verify_case(host: &Arc<Host>, op: &'static str, case: &Case) -> Result<Finding> {
+    let (workspace, _) = case.measure(host.threads())?;
+    let cx = Context::host(host.clone(), workspace)?.poisoned();
+    let mut trial = case.prepare(&cx)?;
+    let found = trial.run(&cx)?;
+    let expected = trial.reference();
+    let (mut max_abs, mut error, mut norm) = (0f64, 0f64, 0f64);
+    for (found, expected) in found.iter().zip(&expected) {
+        let difference = f64::from(*found) - expected;
+        max_abs = max_abs.max(if difference.is_finite() {
+            difference.abs()
+        } else {
+            f64::INFINITY
+        });
+        error += difference * difference;
+        norm += expected * expected;
+    }
+    if found.len() != expected.len() {
+        max_abs = f64::INFINITY;
+    }
+    let relative = if error == 0.0 {
+        0.0
+    } else {
+        (error / norm).sqrt()
+    };
+    Ok(Finding {
+        op,
+        case: case.name.clone(),
+        max_abs,
+        relative,
+        tolerance: case.tolerance,
+    })
+}

@@ -1,0 +1,226 @@
+//! Weights as they lie in a checkpoint: never copied, never widened as a whole.
+
+use crate::DType;
+use crate::error::{Error, Result};
+use crate::host::simd::{LANES, Simd};
+use bytes::Bytes;
+use half::{bf16, f16};
+use std::ops::Range;
+
+/// A row-major matrix `[rows, cols]` in its stored type. Cloning shares the bytes, which may be a
+/// mapped file at any alignment. A vector is a matrix of one row.
+#[derive(Clone, Debug)]
+pub struct Weight {
+    dtype: DType,
+    rows: usize,
+    cols: usize,
+    data: Bytes,
+}
+
+impl Weight {
+    /// # Errors
+    /// [`Error::WeightBytes`] if `data` does not hold exactly `rows * cols` elements.
+    pub fn new(dtype: DType, rows: usize, cols: usize, data: Bytes) -> Result<Weight> {
+        let expected = rows.saturating_mul(cols).saturating_mul(dtype.size());
+        if data.len() != expected {
+            return Err(Error::WeightBytes {
+                rows,
+                cols,
+                dtype,
+                expected,
+                found: data.len(),
+            });
+        }
+        Ok(Weight {
+            dtype,
+            rows,
+            cols,
+            data,
+        })
+    }
+
+    /// Type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Rows of the matrix.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns of the matrix.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Bytes of the matrix.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// The bytes of one row.
+    pub(crate) fn row(&self, row: usize) -> &[u8] {
+        let bytes = self.cols * self.dtype.size();
+        &self.data[row * bytes..(row + 1) * bytes]
+    }
+
+    /// One element, widened.
+    pub(crate) fn get(&self, row: usize, col: usize) -> f32 {
+        let at = (row * self.cols + col) * self.dtype.size();
+        let b = &self.data[at..at + self.dtype.size()];
+        match self.dtype {
+            DType::F32 => f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
+            DType::F16 => f16::from_le_bytes([b[0], b[1]]).to_f32(),
+            DType::BF16 => bf16::from_le_bytes([b[0], b[1]]).to_f32(),
+        }
+    }
+
+    /// Widens one row into `out`, which is as long.
+    pub(crate) fn widen_row(&self, row: usize, out: &mut [f32]) {
+        for (col, out) in out.iter_mut().enumerate() {
+            *out = self.get(row, col);
+        }
+    }
+
+    /// Up to sixteen elements of a row from `col` on, widened; zero past the row's end.
+    #[inline(always)]
+    pub(crate) fn lanes<S: Simd>(&self, s: S, row: usize, col: usize) -> S::V {
+        let row = self.row(row);
+        match self.dtype {
+            DType::F32 => F32::widen_from(s, row, col),
+            DType::F16 => F16::widen_from(s, row, col),
+            DType::BF16 => Bf16::widen_from(s, row, col),
+        }
+    }
+}
+
+/// A stored type, for kernels that are compiled once for each.
+pub(crate) trait Element {
+    /// Sixteen elements.
+    type Block;
+
+    /// The whole blocks of a row.
+    fn blocks(row: &[u8]) -> &[Self::Block];
+
+    /// Sixteen elements, widened.
+    fn widen<S: Simd>(s: S, block: &Self::Block) -> S::V;
+
+    /// Up to sixteen elements of a row from `col` on, widened; zero past its end.
+    fn widen_from<S: Simd>(s: S, row: &[u8], col: usize) -> S::V;
+}
+
+pub(crate) struct F32;
+pub(crate) struct F16;
+pub(crate) struct Bf16;
+
+macro_rules! element {
+    ($name:ident, $size:literal, $load:ident) => {
+        impl Element for $name {
+            type Block = [u8; $size * LANES];
+
+            #[inline(always)]
+            fn blocks(row: &[u8]) -> &[Self::Block] {
+                row.as_chunks().0
+            }
+
+            #[inline(always)]
+            fn widen<S: Simd>(s: S, block: &Self::Block) -> S::V {
+                s.$load(block)
+            }
+
+            #[inline(always)]
+            fn widen_from<S: Simd>(s: S, row: &[u8], col: usize) -> S::V {
+                let bytes = &row[col * $size..];
+                if let Some(block) = bytes.first_chunk() {
+                    return s.$load(block);
+                }
+                let mut block = [0; $size * LANES];
+                block[..bytes.len()].copy_from_slice(bytes);
+                s.$load(&block)
+            }
+        }
+    };
+}
+element!(F32, 4, load_f32);
+element!(F16, 2, load_f16);
+element!(Bf16, 2, load_bf16);
+
+/// Weights of a linear layer: matrices stacked along their rows, each with or without a bias, such
+/// as q, k and v. `y = x W^T + b` has a column for every row of the stack.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    parts: Vec<(Weight, Option<Weight>)>,
+}
+
+impl Linear {
+    /// One matrix `[out, in]` with an optional bias `[out]`.
+    ///
+    /// # Errors
+    /// If the bias is not one row of `out` elements.
+    pub fn new(weight: Weight, bias: Option<Weight>) -> Result<Linear> {
+        Linear::stack(vec![(weight, bias)])
+    }
+
+    /// Several matrices `[out_i, in]` that read the same input.
+    ///
+    /// # Errors
+    /// If there is none, if their widths differ, or if a bias does not fit its matrix.
+    pub fn stack(parts: Vec<(Weight, Option<Weight>)>) -> Result<Linear> {
+        let width = parts.first().map_or(0, |(w, _)| w.cols);
+        let bad = |what: &str, found, expected: usize| Error::Argument {
+            op: "linear",
+            what: what.to_owned(),
+            expected: expected.to_string(),
+            found: format!("{found:?}"),
+        };
+        if width == 0 {
+            return Err(bad("width of the weight", width, 1));
+        }
+        for (weight, bias) in &parts {
+            if weight.cols != width {
+                return Err(bad("width of a stacked weight", weight.cols, width));
+            }
+            if let Some(bias) = bias
+                && (bias.rows != 1 || bias.cols != weight.rows)
+            {
+                return Err(bad("bias", bias.cols, weight.rows));
+            }
+        }
+        Ok(Linear { parts })
+    }
+
+    /// Columns of the input.
+    pub fn inputs(&self) -> usize {
+        self.parts[0].0.cols
+    }
+
+    /// Columns of the output: rows of all parts.
+    pub fn outputs(&self) -> usize {
+        self.parts.iter().map(|(w, _)| w.rows).sum()
+    }
+
+    /// Bytes of weights and biases.
+    pub fn bytes(&self) -> usize {
+        self.parts
+            .iter()
+            .map(|(w, b)| w.bytes() + b.as_ref().map_or(0, Weight::bytes))
+            .sum()
+    }
+
+    /// The biases of some columns of the output, zero where there is none, into the head of `out`.
+    pub(crate) fn bias(&self, cols: Range<usize>, out: &mut [f32]) {
+        let mut first = 0;
+        for (weight, bias) in &self.parts {
+            let part = first..first + weight.rows;
+            for col in cols.start.max(part.start)..cols.end.min(part.end) {
+                out[col - cols.start] = bias.as_ref().map_or(0.0, |b| b.get(0, col - first));
+            }
+            first = part.end;
+        }
+    }
+
+    pub(crate) fn parts(&self) -> &[(Weight, Option<Weight>)] {
+        &self.parts
+    }
+}

@@ -1,0 +1,33 @@
+//! Work of an operation, from which floors and rooflines follow.
+
+use std::ops::Add;
+
+/// Operations done and the fewest bytes moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Arithmetic operations; a multiply-add counts two.
+    pub operations: u64,
+    /// Bytes of inputs read once and outputs written once.
+    pub bytes: u64,
+}
+
+impl Work {
+    /// Work on `elements` f32 elements read or written, beside `bytes` of others.
+    pub(crate) fn new(operations: usize, elements: usize, bytes: usize) -> Work {
+        Work {
+            operations: operations as u64,
+            bytes: (elements * 4 + bytes) as u64,
+        }
+    }
+}
+
+impl Add for Work {
+    type Output = Work;
+
+    fn add(self, other: Work) -> Work {
+        Work {
+            operations: self.operations + other.operations,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
