@@ -1,17 +1,19 @@
 """Test clips from a seed, in integer arithmetic only, so that Rust (tests/src/clip.rs) makes the same samples.
 
-With `second = n / 16000`, `mix` the splitmix64 step and all products wrapping, sample n of a 16 kHz clip is
+With second = n / 16000, and splitmix(x) the first output of splitmix64 from x, sample n of a 16 kHz clip is
 
-    voice v of 4:  h      = mix(seed ^ mix(second << 8 | v))
+    voice v of 4:  h      = splitmix(seed ^ splitmix(second << 8 | v))
                    phase  = n * (SEMITONE[h % 12] << (h >> 8) % 4)             as u32
                    wave   = v < 2 ? triangle(phase) : saw(phase)               in [-32768, 32767]
                    wave * (12288 - (n % 16000) / 2) >> 17                      a chord that fades over each second
-    noise:         ((mix(seed ^ n) >> 48) - 32768) * max(0, 4096 - 2 (n % 8000)) >> 15     a burst each half second
+    noise          h      = splitmix(seed ^ n) >> 48
+                   (h - 32768) * max(0, 4096 - 2 (n % 8000)) >> 15             a burst each half second
 
-summed; doubled and clamped to i16 in seconds 4, 14, 24, ...; zero in the samples 114,000 to 121,999 of each ten seconds.
+summed; doubled in seconds 4, 14, 24, ...; zero in the samples 114,000 to 121,999 of each ten seconds; clamped to i16.
 """
 
 import numpy as np
+from hashes import splitmix
 
 # Phase steps of the twelve semitones from 110 Hz up, in 2^-32 of a turn per sample at 16 kHz.
 SEMITONES = np.array(
@@ -23,14 +25,6 @@ SEMITONES = np.array(
 )
 
 
-def mix(x: np.ndarray) -> np.ndarray:
-    """splitmix64: one output for each u64 input."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
 def clip(seed: int, samples: int) -> np.ndarray:
     """`samples` i16 samples at 16 kHz mono."""
     n = np.arange(samples, dtype=np.uint64)
@@ -38,7 +32,7 @@ def clip(seed: int, samples: int) -> np.ndarray:
 
     total = np.zeros(samples, dtype=np.int64)
     for voice in range(4):
-        h = mix(seed ^ mix(second << np.uint64(8) | np.uint64(voice)))
+        h = splitmix(seed ^ splitmix(second << np.uint64(8) | np.uint64(voice)))
         step = SEMITONES[h % np.uint64(12)] << (h >> np.uint64(8)) % np.uint64(4)
         phase = (n * step & np.uint64(0xFFFFFFFF)).astype(np.int64)
         rising = phase >> 15  # two ramps a turn: 0..131071
@@ -47,7 +41,7 @@ def clip(seed: int, samples: int) -> np.ndarray:
         wave = triangle if voice < 2 else saw
         total += wave * (12_288 - within // 2) >> 17
 
-    noise = (mix(seed ^ n) >> np.uint64(48)).astype(np.int64) - 32_768
+    noise = (splitmix(seed ^ n) >> np.uint64(48)).astype(np.int64) - 32_768
     total += noise * np.maximum(0, 4_096 - 2 * (within % 8_000)) >> 15
 
     total[second % np.uint64(10) == 4] *= 2

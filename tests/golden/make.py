@@ -10,9 +10,11 @@ import json
 import time
 from pathlib import Path
 
+import checkpoint
 import numpy as np
 import torch
 from clip import clip
+from hashes import fnv1a
 from oracle import STAGES, Oracle, load_weights, relative_error
 from safetensors.torch import save_file
 from torch import Tensor
@@ -42,21 +44,10 @@ def as_rows(stage: Tensor) -> Tensor:
     return stage.transpose(1, 2).flatten(0, 1) if stage.dim() == 3 else stage
 
 
-def fnv1a(data: bytes) -> int:
-    digest = 0xCBF29CE484222325
-    for byte in data:
-        digest = (digest ^ byte) * 0x100000001B3 % 2**64
-    return digest
-
-
 def weights_digest(directory: Path) -> int:
-    """Sum over tensors, modulo 2^64, of fnv1a(name) times the sum of (byte k) * (2 k + 1) over the stored bytes."""
-    digest = 0
-    for name, tensor in load_weights(directory).items():
-        data = tensor.flatten().view(torch.uint8).numpy().astype(np.uint64)
-        weighted = data @ np.arange(1, 2 * len(data), 2, dtype=np.uint64)
-        digest = (digest + fnv1a(name.encode()) * int(weighted)) % 2**64
-    return digest
+    """FNV-1a over every tensor's name and stored bytes, in the order of the names."""
+    tensors = sorted(load_weights(directory).items())
+    return fnv1a(b"".join(name.encode() + w.flatten().view(torch.uint8).numpy().tobytes() for name, w in tensors))
 
 
 def collapse(tokens: Tensor, placeholder: int) -> tuple[Tensor, Tensor]:
@@ -66,13 +57,13 @@ def collapse(tokens: Tensor, placeholder: int) -> tuple[Tensor, Tensor]:
     return torch.cat((tokens[: start + 1], tokens[start + length :])), torch.tensor([start, length])
 
 
-def golden(case: dict, checkpoint: Path) -> dict[str, Tensor]:
+def golden(case: dict, directory: Path) -> dict[str, Tensor]:
     samples = clip(**case["clip"]).astype(np.float32) / 32768
-    exact = Oracle(checkpoint, torch.float64).run(samples, case["prompt"], case["tokens"])
-    single = Oracle(checkpoint, torch.float32).run(samples, case["prompt"], case["tokens"])
+    exact = Oracle(directory, torch.float64).run(samples, case["prompt"], case["tokens"])
+    single = Oracle(directory, torch.float32).run(samples, case["prompt"], case["tokens"])
 
     out = {"tokens": exact["tokens"], "margins": exact["margins"].float()}
-    placeholder = json.loads((checkpoint / "config.json").read_text())["audio_token_index"]
+    placeholder = json.loads((directory / "config.json").read_text())["audio_token_index"]
     out["prompt_tokens"], out["prompt_audio"] = collapse(exact["prompt_tokens"], placeholder)
     for name in STAGES:
         whole, rounded = as_rows(exact[name]), as_rows(single[name])
@@ -97,9 +88,11 @@ def main():
         if args.cases and name not in args.cases:
             continue
         started = time.monotonic()
-        tensors = golden(case, args.checkpoints / name)
+        directory = args.checkpoints / name
+        checkpoint.check(directory, case)
+        tensors = golden(case, directory)
         digests = {
-            "weights": f"{weights_digest(args.checkpoints / name):016x}",
+            "weights": f"{weights_digest(directory):016x}",
             "clip": f"{fnv1a(clip(**case['clip']).astype('<i2').tobytes()):016x}",
         }
         save_file(tensors, HERE / f"{name}.safetensors", metadata=digests)

@@ -25,6 +25,7 @@ from transformers import AttentionInterface, Qwen3Config, Qwen3ForCausalLM, Whis
 from transformers.audio_utils import spectrogram, window_function
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.utils import logging
 from transformers.utils.chat_template_utils import render_jinja_template
 
 SAMPLE_RATE = 16_000
@@ -66,6 +67,7 @@ def transformers_attention(module, query, key, value, mask, scaling, **_):
 
 
 AttentionInterface.register("blocked", transformers_attention)
+logging.set_verbosity_error()
 
 
 def rms_norm_f64(self: Qwen3RMSNorm, x: Tensor) -> Tensor:

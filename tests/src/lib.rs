@@ -1,1 +1,4 @@
-//! Placeholder.
+//! What the tests that span crates share: clips, and the oracle's golden cases.
+
+pub mod clip;
+pub mod golden;

@@ -1,0 +1,54 @@
+//! The golden files were made from the very clips and weights that the tests make.
+
+use std::fs;
+
+use gamut_loader::Weights;
+use gamut_tests::clip::clip;
+use gamut_tests::golden::{Case, cases, fnv1a, weights_digest};
+use safetensors::SafeTensors;
+
+fn digest(case: &Case, of: &str) -> u64 {
+    let file = fs::read(case.golden_file()).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&file).unwrap();
+    let digests = metadata.metadata().as_ref().unwrap();
+    u64::from_str_radix(&digests[of], 16).unwrap()
+}
+
+#[test]
+fn clips_are_the_oracles() {
+    for case in cases() {
+        let samples = clip(case.clip.seed, case.clip.samples);
+        let found = fnv1a(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+        assert_eq!(found, digest(&case, "clip"), "{}", case.name);
+    }
+}
+
+#[test]
+fn weights_are_the_oracles() {
+    for case in cases() {
+        let dir = tempfile::tempdir().unwrap();
+        case.write_checkpoint(dir.path()).unwrap();
+        let weights = Weights::open(dir.path(), true).unwrap();
+        let found = weights_digest(&weights).unwrap();
+        assert_eq!(found, digest(&case, "weights"), "{}", case.name);
+    }
+}
+
+#[test]
+fn clips_have_silence_and_loud_parts() {
+    let samples = clip(7, 200_000);
+    assert!(samples[114_000..122_000].iter().all(|sample| *sample == 0));
+    let peak = |second: usize| {
+        let part = &samples[second * 16_000..][..16_000];
+        part.iter()
+            .map(|sample| sample.unsigned_abs())
+            .max()
+            .unwrap()
+    };
+    assert!(
+        peak(4) > 20_000 && peak(5) < 16_000,
+        "{} {}",
+        peak(4),
+        peak(5)
+    );
+}
