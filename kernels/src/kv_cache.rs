@@ -1,5 +1,157 @@
 //! Keys and values of the decoder, in pages.
-/// x
+
+use crate::error::{Result, check, ensure};
+use crate::tensor::Tensor;
+use crate::{Context, DType};
+
+/// Tokens in a page.
 pub const PAGE: usize = 64;
-/// x
-pub struct KvCache;
+
+/// Keys and values of every layer: `[layers, pages, 2, kv_heads, PAGE, head_dim]` f32, keys before
+/// values. A page belongs to one sequence in all layers; which, its owner keeps.
+#[derive(Debug)]
+pub struct KvCache {
+    data: Tensor,
+    layers: usize,
+    pages: usize,
+    kv_heads: usize,
+    head_dim: usize,
+}
+
+impl KvCache {
+    /// Room for `pages` pages in the context's workspace.
+    ///
+    /// # Errors
+    /// If the workspace is used up.
+    pub fn new(
+        cx: &Context,
+        layers: usize,
+        pages: usize,
+        kv_heads: usize,
+        head_dim: usize,
+    ) -> Result<KvCache> {
+        let page = KvCache::page_elements(kv_heads, head_dim);
+        let data = cx.tensor(layers.saturating_mul(pages), page)?;
+        Ok(KvCache {
+            data,
+            layers,
+            pages,
+            kv_heads,
+            head_dim,
+        })
+    }
+
+    /// Bytes that `pages` pages take in all layers.
+    pub fn bytes(layers: usize, pages: usize, kv_heads: usize, head_dim: usize) -> usize {
+        let page = KvCache::page_elements(kv_heads, head_dim);
+        [layers, pages, DType::F32.size()]
+            .into_iter()
+            .fold(page, usize::saturating_mul)
+    }
+
+    fn page_elements(kv_heads: usize, head_dim: usize) -> usize {
+        [kv_heads, PAGE, head_dim]
+            .into_iter()
+            .fold(2, usize::saturating_mul)
+    }
+
+    /// Pages of the cache.
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// Key-value heads.
+    pub fn kv_heads(&self) -> usize {
+        self.kv_heads
+    }
+
+    /// Width of a head.
+    pub fn head_dim(&self) -> usize {
+        self.head_dim
+    }
+
+    /// The key and the value of a slot of a page, on the host.
+    #[inline(always)]
+    pub(crate) fn slot(&self, layer: usize, page: u32, head: usize, slot: usize) -> [&[f32]; 2] {
+        let row = layer * self.pages + page as usize;
+        let (keys, values) = self.data.row(row).split_at(self.data.cols() / 2);
+        let at = (head * PAGE + slot) * self.head_dim;
+        [keys, values].map(|part| &part[at..at + self.head_dim])
+    }
+
+    /// Writes keys and values `[tokens, kv_heads, head_dim]` from a sequence's start on, on the
+    /// host. The forward pass writes them by `rope_kv`.
+    pub(crate) fn fill(&mut self, layer: usize, pages: &[u32], keys: &[f32], values: &[f32]) {
+        let (kv_heads, head_dim) = (self.kv_heads, self.head_dim);
+        let (half, first) = (self.data.cols() / 2, layer * self.pages);
+        let columns = self.data.cols();
+        for (part, x) in [keys, values].into_iter().enumerate() {
+            for (i, x) in x.chunks_exact(head_dim).enumerate() {
+                let (position, head) = (i / kv_heads, i % kv_heads);
+                let row = first + pages[position / PAGE] as usize;
+                let at = row * columns + part * half + (head * PAGE + position % PAGE) * head_dim;
+                if let Some(slot) = self.data.data_mut().get_mut(at..at + head_dim) {
+                    slot.copy_from_slice(x);
+                }
+            }
+        }
+    }
+
+    /// The pages of a layer, on the host, `[pages, 2 * kv_heads * PAGE * head_dim]`.
+    pub(crate) fn layer_mut(&mut self, layer: usize) -> crate::ViewMut<'_> {
+        self.data.rows_from_mut(layer * self.pages, self.pages)
+    }
+
+    /// Checks that every position of `batch` lies in a page of this cache.
+    pub(crate) fn check(
+        &self,
+        op: &'static str,
+        layer: usize,
+        batch: &[Sequence<'_>],
+    ) -> Result<()> {
+        ensure(
+            op,
+            layer < self.layers,
+            "layer",
+            layer,
+            format!("less than {}", self.layers),
+        )?;
+        for sequence in batch {
+            let needed = (sequence.start + sequence.rows).div_ceil(PAGE);
+            let enough = sequence.pages.len() >= needed;
+            ensure(
+                op,
+                enough,
+                "pages of a sequence",
+                sequence.pages.len(),
+                format!("{needed}"),
+            )?;
+            for page in sequence.pages {
+                let limit = format!("less than {}", self.pages);
+                ensure(op, (*page as usize) < self.pages, "page", page, limit)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a batch that are successive positions of one sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Sequence<'a> {
+    /// Position of the first row; the ones before it are in the cache.
+    pub start: usize,
+    /// Rows of the batch.
+    pub rows: usize,
+    /// The sequence's pages, in order.
+    pub pages: &'a [u32],
+}
+
+/// Checks that the sequences make up the rows of a batch.
+pub(crate) fn check_rows(op: &'static str, rows: usize, batch: &[Sequence<'_>]) -> Result<()> {
+    check(
+        op,
+        "rows of the batch",
+        rows,
+        batch.iter().map(|s| s.rows).sum(),
+    )
+}

@@ -35,7 +35,7 @@ pub use context::Context;
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use host::{Host, Isa};
-pub use kv_cache::{KvCache, PAGE};
+pub use kv_cache::{KvCache, PAGE, Sequence};
 pub use ops::{Op, registry};
 pub use tensor::{Tensor, View, ViewMut};
 pub use verify::{Finding, verify};

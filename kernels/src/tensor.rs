@@ -117,7 +117,13 @@ impl Tensor {
         }
     }
 
-    /// The elements, copied to host memory.
+    /// One row, on the host.
+    #[inline(always)]
+    pub(crate) fn row(&self, row: usize) -> &[f32] {
+        &self.region.data()[row * self.cols..][..self.cols]
+    }
+
+    /// The elements, copied to host memory; none on a dry run.
     pub fn to_vec(&self) -> Vec<f32> {
         self.region.data().to_vec()
     }
@@ -152,6 +158,23 @@ impl<'a> View<'a> {
         self.cols
     }
 
+    /// Rows `from .. from + rows`.
+    ///
+    /// # Panics
+    /// If the rows do not exist.
+    pub fn rows_from(&self, from: usize, rows: usize) -> View<'a> {
+        assert!(
+            from + rows <= self.rows,
+            "rows {from}+{rows} of {}",
+            self.rows
+        );
+        View {
+            offset: self.offset + from * self.stride,
+            rows,
+            ..*self
+        }
+    }
+
     /// One row, on the host.
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &'a [f32] {
@@ -169,8 +192,11 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The elements, copied to host memory row after row.
+    /// The elements, copied to host memory row after row; none on a dry run.
     pub fn to_vec(&self) -> Vec<f32> {
+        if self.region.data().is_empty() {
+            return Vec::new();
+        }
         (0..self.rows)
             .flat_map(|r| self.row(r).iter().copied())
             .collect()

@@ -74,3 +74,23 @@ fn verify_case(host: &Arc<Host>, op: &'static str, case: &Case) -> Result<Findin
         tolerance: case.tolerance,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+
+    #[test]
+    fn every_operation_follows_its_formula_on_every_instruction_set() {
+        for isa in Isa::available() {
+            let host = Arc::new(Host::with_isa(2, isa).unwrap());
+            let mut cases = 0;
+            verify(&host, |finding| {
+                assert!(finding.passed(), "{isa:?}: {finding:?}");
+                cases += 1;
+            })
+            .unwrap();
+            assert!(cases >= registry().len());
+        }
+    }
+}

@@ -3,6 +3,7 @@
 pub(crate) mod math;
 pub(crate) mod product;
 pub(crate) mod simd;
+pub(crate) mod softmax;
 pub(crate) mod threads;
 pub(crate) mod tiles;
 

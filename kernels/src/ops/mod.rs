@@ -2,9 +2,27 @@
 
 use crate::case::Case;
 
+mod attention;
+mod attention_paged;
+mod avg_pool;
+mod conv_stem;
+mod embed;
+mod gather;
 mod gemm;
+mod layer_norm;
+mod rms_norm;
+mod rope_kv;
 
+pub use attention::{Qkv, attention};
+pub use attention_paged::attention_paged;
+pub use avg_pool::avg_pool;
+pub use conv_stem::{ConvStem, conv_stem};
+pub use embed::{Source, embed};
+pub use gather::gather;
 pub use gemm::{gemm, gemm_add, gemm_gate, gemm_gelu, gemm_swiglu};
+pub use layer_norm::{LayerNorm, layer_norm};
+pub use rms_norm::{RmsNorm, rms_norm};
+pub use rope_kv::{QkNorm, Rope, rope_kv};
 
 /// An operation, as the registry lists it.
 pub struct Op {
@@ -14,13 +32,45 @@ pub struct Op {
     pub cases: fn() -> Vec<Case>,
 }
 
-/// Every operation.
+/// Every operation, in the order of the forward pass.
 pub fn registry() -> Vec<Op> {
     vec![
+        conv_stem::CONV_STEM,
+        layer_norm::LAYER_NORM,
         gemm::GEMM,
         gemm::GEMM_GELU,
         gemm::GEMM_ADD,
-        gemm::GEMM_SWIGLU,
+        attention::ATTENTION,
+        avg_pool::AVG_POOL,
         gemm::GEMM_GATE,
+        embed::EMBED,
+        rms_norm::RMS_NORM,
+        rope_kv::ROPE_KV,
+        attention_paged::ATTENTION_PAGED,
+        gemm::GEMM_SWIGLU,
+        gather::GATHER,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::registry;
+
+    /// Every file of this folder is an operation in the registry, or defines one that is.
+    #[test]
+    fn no_operation_is_left_out() {
+        let names: Vec<&str> = registry().iter().map(|op| op.name).collect();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ops");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let file = entry.unwrap().file_name().into_string().unwrap();
+            let stem = file.trim_end_matches(".rs");
+            assert!(
+                stem == "mod" || names.contains(&stem),
+                "{file} is not in the registry"
+            );
+        }
+        for op in registry() {
+            assert!(!(op.cases)().is_empty(), "{} has no cases", op.name);
+        }
+    }
 }

@@ -1,0 +1,282 @@
+//! Attention of some query rows over keys, 64 keys at a time, with an online softmax.
+//!
+//! A row's arithmetic is a fixed sequence over its keys, ascending: a score is one chain of fused
+//! multiply-adds over the head's width, the sums are rescaled after each block of 64 keys. It does
+//! not depend on the rows beside it. Source: Milakov and Gimelshein, arXiv 1805.02867; the blocks,
+//! Dao et al., arXiv 2205.14135.
+
+use super::math;
+use super::simd::{Kernel, LANES, Simd};
+use std::ops::Range;
+
+/// Keys in a block.
+pub(crate) const BLOCK: usize = 64;
+/// Vectors that a block of keys fills.
+const VECTORS: usize = BLOCK / LANES;
+
+/// Rows that are computed together, as many as the registers hold.
+const GROUP: usize = 6;
+
+/// Elements of scratch for `rows` queries of `head_dim`.
+pub(crate) fn scratch_len(rows: usize, head_dim: usize) -> usize {
+    let padded = head_dim.next_multiple_of(LANES);
+    rows * (head_dim + padded + 2) + BLOCK * (head_dim + padded)
+}
+
+/// Attention of some rows: queries of one head, or of several heads that share their keys.
+pub(crate) struct Attention<'a, Q, K, V, O> {
+    pub(crate) head_dim: usize,
+    pub(crate) rows: usize,
+    /// Query of a row.
+    pub(crate) query: Q,
+    /// Key and value at an index.
+    pub(crate) key_value: K,
+    /// How many keys, from the first on, a row sees; at least one.
+    pub(crate) visible: V,
+    /// Takes the result of a row.
+    pub(crate) output: O,
+    /// [`scratch_len`] elements.
+    pub(crate) scratch: &'a mut [f32],
+}
+
+/// The scratch, cut up.
+struct Parts<'a> {
+    /// Scaled queries by group, transposed: `[head_dim][rows of the group]`.
+    queries: &'a mut [f32],
+    /// Weighted sums of values, `[rows][padded]`.
+    sums: &'a mut [f32],
+    /// Greatest score of each row so far.
+    max: &'a mut [f32],
+    /// Sum of the weights of each row so far.
+    weight: &'a mut [f32],
+    /// The block's keys, transposed: `[head_dim][BLOCK]`.
+    keys: &'a mut [f32],
+    /// The block's values, `[BLOCK][padded]`, zero past the head's width.
+    values: &'a mut [f32],
+}
+
+impl<'a> Parts<'a> {
+    fn cut(scratch: &'a mut [f32], rows: usize, head_dim: usize) -> Parts<'a> {
+        let padded = head_dim.next_multiple_of(LANES);
+        let (queries, rest) = scratch.split_at_mut(rows * head_dim);
+        let (sums, rest) = rest.split_at_mut(rows * padded);
+        let (max, rest) = rest.split_at_mut(rows);
+        let (weight, rest) = rest.split_at_mut(rows);
+        let (keys, rest) = rest.split_at_mut(BLOCK * head_dim);
+        Parts {
+            queries,
+            sums,
+            max,
+            weight,
+            keys,
+            values: &mut rest[..BLOCK * padded],
+        }
+    }
+}
+
+/// Calls `group` with the first row and the size (6, 2 or 1) of each group of rows.
+#[inline(always)]
+fn for_groups(rows: usize, mut group: impl FnMut(usize, usize)) {
+    let mut first = 0;
+    while first < rows {
+        let size = match rows - first {
+            GROUP.. => GROUP,
+            2.. => 2,
+            _ => 1,
+        };
+        group(first, size);
+        first += size;
+    }
+}
+
+impl<'x, Q, K, V, O> Kernel for Attention<'_, Q, K, V, O>
+where
+    Q: Fn(usize) -> &'x [f32],
+    K: Fn(usize) -> (&'x [f32], &'x [f32]),
+    V: Fn(usize) -> usize,
+    O: FnMut(usize, &[f32]),
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let (rows, head_dim) = (self.rows, self.head_dim);
+        let mut parts = Parts::cut(self.scratch, rows, head_dim);
+        let scale = (head_dim as f32).sqrt().recip();
+        for_groups(rows, |first, size| {
+            for i in 0..size {
+                for (d, q) in (self.query)(first + i).iter().enumerate() {
+                    parts.queries[first * head_dim + d * size + i] = q * scale;
+                }
+            }
+        });
+        parts.sums.fill(0.0);
+        parts.max.fill(f32::NEG_INFINITY);
+        parts.weight.fill(0.0);
+        let keys = (0..rows).map(&self.visible).max().unwrap_or(0);
+        for first_key in (0..keys).step_by(BLOCK) {
+            parts.load(
+                first_key..keys.min(first_key + BLOCK),
+                head_dim,
+                &self.key_value,
+            );
+            for_groups(rows, |first, size| {
+                let seen = |row| (self.visible)(row).saturating_sub(first_key).min(BLOCK);
+                match size {
+                    GROUP => parts.absorb::<S, GROUP>(s, first, seen),
+                    2 => parts.absorb::<S, 2>(s, first, seen),
+                    _ => parts.absorb::<S, 1>(s, first, seen),
+                }
+            });
+        }
+        let padded = head_dim.next_multiple_of(LANES);
+        for (row, sums) in parts.sums.chunks_exact_mut(padded).enumerate() {
+            let weight = s.splat(parts.weight[row]);
+            for sum in sums.as_chunks_mut().0 {
+                s.store(s.div(s.load(sum), weight), sum);
+            }
+            (self.output)(row, &sums[..head_dim]);
+        }
+    }
+}
+
+impl Parts<'_> {
+    /// Packs a block of keys and values, zeros behind them.
+    #[inline(always)]
+    fn load<'x>(
+        &mut self,
+        range: Range<usize>,
+        head_dim: usize,
+        key_value: &impl Fn(usize) -> (&'x [f32], &'x [f32]),
+    ) {
+        let padded = head_dim.next_multiple_of(LANES);
+        if range.len() < BLOCK {
+            self.keys.fill(0.0);
+            self.values.fill(0.0);
+        }
+        for (j, values) in range.zip(self.values.chunks_exact_mut(padded)).enumerate() {
+            let (index, values) = values;
+            let (key, value) = key_value(index);
+            for (key, column) in key.iter().zip(self.keys.chunks_exact_mut(BLOCK)) {
+                column[j] = *key;
+            }
+            values[..head_dim].copy_from_slice(value);
+            values[head_dim..].fill(0.0);
+        }
+    }
+
+    /// Adds the block to `M` rows, of which row `r` sees the first `seen(r)` keys.
+    #[inline(always)]
+    fn absorb<S: Simd, const M: usize>(
+        &mut self,
+        s: S,
+        first: usize,
+        seen: impl Fn(usize) -> usize,
+    ) {
+        let seen: [usize; M] = std::array::from_fn(|i| seen(first + i));
+        if seen.iter().all(|n| *n == 0) {
+            return;
+        }
+        let mut weights = self.scores::<S, M>(s, first);
+        let mut rescale = [0.0; M];
+        for i in 0..M {
+            let scores = &mut weights[i];
+            scores[seen[i]..].fill(f32::NEG_INFINITY);
+            let (max, weight) = (&mut self.max[first + i], &mut self.weight[first + i]);
+            let greatest = s.max_lane(
+                vectors(scores)
+                    .map(|v| s.load(v))
+                    .into_iter()
+                    .fold(s.splat(*max), |a, b| s.max(a, b)),
+            );
+            rescale[i] = s.max_lane(math::exp(s, s.splat(*max - greatest)));
+            *max = greatest;
+            let mut sum = s.splat(0.0);
+            for v in scores.as_chunks_mut().0 {
+                let e = math::exp(s, s.sub(s.load(v), s.splat(greatest)));
+                sum = s.add(sum, e);
+                s.store(e, v);
+            }
+            *weight = weight.mul_add(rescale[i], s.sum(sum));
+        }
+        let vectors = self.values.len() / BLOCK / LANES;
+        let mut column = 0;
+        while column + VECTORS <= vectors {
+            self.add_values::<S, M, VECTORS>(s, first, column, &weights, &rescale);
+            column += VECTORS;
+        }
+        while column < vectors {
+            self.add_values::<S, M, 1>(s, first, column, &weights, &rescale);
+            column += 1;
+        }
+    }
+
+    /// Scores of `M` rows against the block.
+    #[inline(always)]
+    fn scores<S: Simd, const M: usize>(&self, s: S, first: usize) -> [[f32; BLOCK]; M] {
+        let head_dim = self.keys.len() / BLOCK;
+        let (queries, _) = self.queries[first * head_dim..][..M * head_dim].as_chunks::<M>();
+        let (keys, _) = self.keys.as_chunks::<BLOCK>();
+        let mut sums = [[s.splat(0.0); VECTORS]; M];
+        for (q, keys) in queries.iter().zip(keys) {
+            let keys = vectors(keys);
+            let keys: [S::V; VECTORS] = std::array::from_fn(|c| s.load(keys[c]));
+            for i in 0..M {
+                for c in 0..VECTORS {
+                    sums[i][c] = s.fma(s.splat(q[i]), keys[c], sums[i][c]);
+                }
+            }
+        }
+        let mut scores = [[0.0; BLOCK]; M];
+        for i in 0..M {
+            let (scores, _) = scores[i].as_chunks_mut::<LANES>();
+            for c in 0..VECTORS {
+                s.store(sums[i][c], &mut scores[c]);
+            }
+        }
+        scores
+    }
+
+    /// `sums * rescale + weights * values` in `C` vectors of `M` rows.
+    #[inline(always)]
+    fn add_values<S: Simd, const M: usize, const C: usize>(
+        &mut self,
+        s: S,
+        first: usize,
+        column: usize,
+        weights: &[[f32; BLOCK]; M],
+        rescale: &[f32; M],
+    ) {
+        let padded = self.values.len() / BLOCK;
+        let (values, _) = self.values.as_chunks::<LANES>();
+        let mut sums = [[s.splat(0.0); C]; M];
+        for i in 0..M {
+            let (row, _) = self.sums[(first + i) * padded..][..padded].as_chunks::<LANES>();
+            for c in 0..C {
+                sums[i][c] = s.mul(s.load(&row[column + c]), s.splat(rescale[i]));
+            }
+        }
+        for j in 0..BLOCK {
+            let row = &values[j * padded / LANES + column..][..C];
+            let row: [S::V; C] = std::array::from_fn(|c| s.load(&row[c]));
+            for i in 0..M {
+                for c in 0..C {
+                    sums[i][c] = s.fma(s.splat(weights[i][j]), row[c], sums[i][c]);
+                }
+            }
+        }
+        for i in 0..M {
+            let (row, _) = self.sums[(first + i) * padded..][..padded].as_chunks_mut::<LANES>();
+            for c in 0..C {
+                s.store(sums[i][c], &mut row[column + c]);
+            }
+        }
+    }
+}
+
+/// The vectors of a block's row.
+#[inline(always)]
+fn vectors(row: &[f32; BLOCK]) -> [&[f32; LANES]; VECTORS] {
+    let (row, _) = row.as_chunks();
+    std::array::from_fn(|c| &row[c])
+}

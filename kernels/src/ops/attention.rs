@@ -1,0 +1,189 @@
+//! Full attention: `softmax(Q K^T / sqrt(head_dim)) V` for each head, without a mask.
+//!
+//! A batch of problems of the same heads: the windows of an expert, or both directions of the
+//! cross-attention. `q` `[Tq, heads * head_dim]`, `k` and `v` `[Tk, heads * head_dim]`; the output
+//! `[sum of Tq, heads * head_dim]` holds the problems one after the other. All f32.
+//! Source: Vaswani et al., arXiv 1706.03762, section 3.2.
+
+use super::Op;
+use crate::case::{Case, Inputs, Trial};
+use crate::error::{Result, check, ensure};
+use crate::host::softmax::{Attention, scratch_len};
+use crate::tensor::{Tensor, View, ViewMut};
+use crate::{Context, Host, Work, reference};
+
+/// Queries, keys and values of one problem.
+#[derive(Clone, Copy, Debug)]
+pub struct Qkv<'a> {
+    /// `[Tq, heads * head_dim]`.
+    pub q: View<'a>,
+    /// `[Tk, heads * head_dim]`.
+    pub k: View<'a>,
+    /// `[Tk, heads * head_dim]`.
+    pub v: View<'a>,
+}
+
+/// Attention of every problem over all of its keys.
+///
+/// # Errors
+/// If the widths differ or do not divide by `heads`, if a problem has queries and no keys, or if
+/// the workspace is used up.
+pub fn attention(cx: &Context, heads: usize, problems: &[Qkv<'_>]) -> Result<Tensor> {
+    const OP: &str = "attention";
+    let width = problems.first().map_or(0, |p| p.q.cols());
+    let divides = heads > 0 && width.is_multiple_of(heads);
+    ensure(
+        OP,
+        divides,
+        "width of q",
+        width,
+        format!("a multiple of {heads} heads"),
+    )?;
+    let (mut operations, mut elements) = (0, 0);
+    for Qkv { q, k, v } in problems {
+        check(OP, "columns of q", q.cols(), width)?;
+        check(OP, "columns of k", k.cols(), width)?;
+        check(OP, "columns of v", v.cols(), width)?;
+        check(OP, "rows of v", v.rows(), k.rows())?;
+        ensure(
+            OP,
+            q.rows() == 0 || k.rows() > 0,
+            "rows of k",
+            k.rows(),
+            "at least 1",
+        )?;
+        operations += 4 * q.rows() * k.rows() * width;
+        elements += 2 * (q.rows() + k.rows()) * width;
+    }
+    let mut y = cx.tensor(problems.iter().map(|p| p.q.rows()).sum(), width)?;
+    let mut scratch = cx.host_scratch(scratch_len(TILE_ROWS, width / heads))?;
+    cx.run(OP, Work::new(operations, elements, 0), |host| {
+        let mut row = 0;
+        for problem in problems {
+            let rows = problem.q.rows();
+            let out = y.rows_from_mut(row, rows);
+            host_attention(host, width / heads, problem, out, scratch.data_mut());
+            row += rows;
+        }
+    });
+    Ok(y)
+}
+
+/// Queries that a task computes, for which it packs the keys once.
+const TILE_ROWS: usize = 126;
+
+fn host_attention(
+    host: &Host,
+    head_dim: usize,
+    problem: &Qkv<'_>,
+    mut out: ViewMut<'_>,
+    scratch: &mut [f32],
+) {
+    let Qkv { q, k, v } = problem;
+    host.for_tiles(
+        &mut out,
+        (TILE_ROWS, head_dim),
+        scratch,
+        |mut tile, scratch| {
+            let (rows, head) = (tile.rows.clone(), tile.cols.clone());
+            host.isa().run(Attention {
+                head_dim,
+                rows: rows.len(),
+                query: |row| &q.row(rows.start + row)[head.clone()],
+                key_value: |key| (&k.row(key)[head.clone()], &v.row(key)[head.clone()]),
+                visible: |_| k.rows(),
+                output: |row, out: &[f32]| tile.row_mut(rows.start + row).copy_from_slice(out),
+                scratch,
+            });
+        },
+    );
+}
+
+/// The formula at the head of this file, for one problem.
+fn reference(heads: usize, width: usize, q: &[f64], k: &[f64], v: &[f64]) -> Vec<f64> {
+    let head_dim = width / heads;
+    let mut out = Vec::new();
+    for q in q.chunks_exact(width) {
+        for head in (0..width)
+            .step_by(head_dim)
+            .map(|from| from..from + head_dim)
+        {
+            let dot = |k: &[f64]| -> f64 {
+                q[head.clone()]
+                    .iter()
+                    .zip(&k[head.clone()])
+                    .map(|(q, k)| q * k)
+                    .sum()
+            };
+            let scores: Vec<f64> = k
+                .chunks_exact(width)
+                .map(|k| dot(k) / (head_dim as f64).sqrt())
+                .collect();
+            let weights = reference::softmax(&scores);
+            out.extend(head.map(|d| -> f64 {
+                weights
+                    .iter()
+                    .zip(v.chunks_exact(width))
+                    .map(|(w, v)| w * v[d])
+                    .sum()
+            }));
+        }
+    }
+    out
+}
+
+pub(super) const ATTENTION: Op = Op {
+    name: "attention",
+    cases,
+};
+
+/// One row, one key past a block, two problems at once, head widths that no vector divides.
+fn cases() -> Vec<Case> {
+    let case = |(heads, head_dim, sizes): (usize, usize, &'static [(usize, usize)])| {
+        let (tq, tk) = sizes[0];
+        let name = format!("{} of {heads}x{head_dim}, {tq} over {tk}", sizes.len());
+        Case::new(name, 1e-6, move |cx| {
+            let width = heads * head_dim;
+            let mut inputs = Inputs::new((tq * tk + head_dim) as u64);
+            let mut draw = |rows: usize| {
+                let values = inputs.normal(rows * width, 1.5);
+                Ok((reference::widen(&values), cx.upload(&values, width)?))
+            };
+            let mut problems = Vec::new();
+            for (tq, tk) in sizes {
+                problems.push([draw(*tq)?, draw(*tk)?, draw(*tk)?]);
+            }
+            let (wide, device): (Vec<_>, Vec<_>) = problems
+                .into_iter()
+                .map(|[q, k, v]| ([q.0, k.0, v.0], [q.1, k.1, v.1]))
+                .unzip();
+            Ok(Trial::new(
+                move |cx| {
+                    let mut problems = Vec::new();
+                    for [q, k, v] in &device {
+                        problems.push(Qkv {
+                            q: q.view(),
+                            k: k.view(),
+                            v: v.view(),
+                        });
+                    }
+                    Ok(attention(cx, heads, &problems)?.to_vec())
+                },
+                move || {
+                    wide.iter()
+                        .flat_map(|[q, k, v]| reference(heads, width, q, k, v))
+                        .collect()
+                },
+            ))
+        })
+    };
+    [
+        (4, 64, &[(70, 65)][..]),
+        (2, 16, &[(1, 1), (3, 130)]),
+        (3, 20, &[(130, 64)]),
+        (1, 128, &[(7, 200)]),
+        (2, 32, &[(0, 5)]),
+    ]
+    .map(case)
+    .into()
+}

@@ -1,0 +1,80 @@
+//! Average pooling by two over time: `y[t] = (x[2t] + x[2t + 1]) / 2`.
+//!
+//! `x` `[2T, d]` f32 (50 frames a second), `y` the first `rows` of `[T, d]` (25 tokens a second).
+//! Source: GaMMA, arXiv 2605.00371, the audio encoder's rate of 25 tokens a second.
+
+use super::Op;
+use crate::case::{Case, Inputs, Trial};
+use crate::error::{Result, check, ensure};
+use crate::tensor::{View, ViewMut};
+use crate::{Context, Work, reference};
+
+/// Pools the rows of `x` by two into `y`, which may be shorter: the clip may end in the window.
+///
+/// # Errors
+/// If the widths differ, or if `x` has fewer than two rows for one of `y`.
+pub fn avg_pool<'a, 'b>(
+    cx: &Context,
+    x: impl Into<View<'a>>,
+    y: impl Into<ViewMut<'b>>,
+) -> Result<()> {
+    let (x, mut y) = (x.into(), y.into());
+    check("avg_pool", "columns of the output", y.cols(), x.cols())?;
+    let most = x.rows() / 2;
+    ensure(
+        "avg_pool",
+        y.rows() <= most,
+        "rows of the output",
+        y.rows(),
+        format!("at most {most}"),
+    )?;
+    let elements = y.rows() * y.cols();
+    cx.run(
+        "avg_pool",
+        Work::new(2 * elements, 3 * elements, 0),
+        |host| {
+            host.for_rows(&mut y, |row, y| {
+                let (even, odd) = (x.row(2 * row), x.row(2 * row + 1));
+                for (y, (even, odd)) in y.iter_mut().zip(even.iter().zip(odd)) {
+                    *y = (even + odd) * 0.5;
+                }
+            });
+        },
+    );
+    Ok(())
+}
+
+/// The formula at the head of this file.
+fn reference(x: &[f64], cols: usize, rows: usize) -> Vec<f64> {
+    let element = |i| {
+        let (t, c) = (i / cols, i % cols);
+        (x[2 * t * cols + c] + x[(2 * t + 1) * cols + c]) / 2.0
+    };
+    (0..rows * cols).map(element).collect()
+}
+
+pub(super) const AVG_POOL: Op = Op {
+    name: "avg_pool",
+    cases,
+};
+
+fn cases() -> Vec<Case> {
+    let case = |(frames, cols, rows): (usize, usize, usize)| {
+        Case::new(format!("{frames}x{cols} to {rows}"), 1e-6, move |cx| {
+            let x = Inputs::new(frames as u64).normal(frames * cols, 1.0);
+            let device_x = cx.upload(&x, cols)?;
+            let x64 = reference::widen(&x);
+            Ok(Trial::new(
+                move |cx| {
+                    let mut y = cx.tensor(rows, cols)?;
+                    avg_pool(cx, &device_x, &mut y)?;
+                    Ok(y.to_vec())
+                },
+                move || reference(&x64, cols, rows),
+            ))
+        })
+    };
+    [(1500, 64, 750), (1500, 33, 13), (4, 8, 0)]
+        .map(case)
+        .into()
+}

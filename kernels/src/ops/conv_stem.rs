@@ -1,0 +1,256 @@
+//! The convolution stem of a Whisper encoder, with the position table:
+//! `h = gelu(conv(mel, W_1) + b_1)`, `y = gelu(conv(h, W_2, stride 2) + b_2) + positions`.
+//!
+//! Kernels of three frames, one frame of zeros on either side. `mel` `[bins, 2T]` f32, `W_1`
+//! `[d, bins, 3]`, `W_2` `[d, d, 3]`, `positions` `[T, d]` as stored, `y` `[T, d]` f32.
+//! Source: Whisper, arXiv 2212.04356, section 2.2.
+
+use super::Op;
+use crate::case::{Case, Inputs, Trial};
+use crate::error::{Result, check};
+use crate::host::math;
+use crate::host::product::{Rows, product};
+use crate::host::simd::{Kernel, LANES, Simd};
+use crate::tensor::{Tensor, View};
+use crate::weight::{Linear, Weight};
+use crate::{Context, DType, Host, Work, reference};
+
+/// Frames under one kernel.
+const TAPS: usize = 3;
+
+/// Weights of the stem.
+#[derive(Clone, Debug)]
+pub struct ConvStem {
+    /// `[d, 3 * bins]`, as `[d, bins, 3]` lies in memory, with its bias.
+    pub conv1: Linear,
+    /// `[d, 3 * d]`, as `[d, d, 3]` lies in memory, with its bias.
+    pub conv2: Linear,
+    /// `[T, d]`.
+    pub positions: Weight,
+}
+
+/// One window's log-mel `[bins, 2T]` to frames `[T, d]`.
+///
+/// # Errors
+/// If a dimension does not fit, or the workspace is used up.
+pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) -> Result<Tensor> {
+    let mel = mel.into();
+    let (frames, d) = (stem.positions.rows(), stem.positions.cols());
+    check("conv_stem", "frames of mel", mel.cols(), 2 * frames)?;
+    check(
+        "conv_stem",
+        "inputs of conv1",
+        stem.conv1.inputs(),
+        TAPS * mel.rows(),
+    )?;
+    check("conv_stem", "outputs of conv1", stem.conv1.outputs(), d)?;
+    check(
+        "conv_stem",
+        "inputs of conv2",
+        stem.conv2.inputs(),
+        TAPS * d,
+    )?;
+    check("conv_stem", "outputs of conv2", stem.conv2.outputs(), d)?;
+    let mut hidden = cx.tensor(2 * frames, d)?;
+    let mut y = cx.tensor(frames, d)?;
+    let widest = mel.rows().max(d);
+    let mut scratch = cx.host_scratch(TILE_ROWS * (TAPS * widest + d))?;
+    let operations = 2 * TAPS * d * (2 * frames * mel.rows() + frames * d);
+    let elements = mel.rows() * mel.cols() + frames * d;
+    let bytes = stem.conv1.bytes() + stem.conv2.bytes() + stem.positions.bytes();
+    cx.run(
+        "conv_stem",
+        Work::new(operations, elements, bytes),
+        |host| {
+            let scratch = scratch.data_mut();
+            let first = Conv {
+                x: Input::Channels(mel),
+                w: &stem.conv1,
+                stride: 1,
+                positions: None,
+            };
+            first.run(host, &mut hidden, scratch);
+            let x = Input::Frames(hidden.view());
+            let second = Conv {
+                x,
+                w: &stem.conv2,
+                stride: 2,
+                positions: Some(&stem.positions),
+            };
+            second.run(host, &mut y, scratch);
+        },
+    );
+    Ok(y)
+}
+
+/// Frames of output that a task computes.
+const TILE_ROWS: usize = 32;
+
+/// What a convolution reads.
+#[derive(Clone, Copy)]
+enum Input<'a> {
+    /// `[channels, frames]`.
+    Channels(View<'a>),
+    /// `[frames, channels]`.
+    Frames(View<'a>),
+}
+
+impl Input<'_> {
+    fn channels(&self) -> usize {
+        match self {
+            Input::Channels(x) => x.rows(),
+            Input::Frames(x) => x.cols(),
+        }
+    }
+
+    /// The three frames around `centre` as a row in the order of the weights, channel by channel.
+    fn patch(&self, centre: usize, patch: &mut [f32]) {
+        for tap in 0..TAPS {
+            let frame = (centre + tap).checked_sub(1);
+            let row = patch.iter_mut().skip(tap).step_by(TAPS);
+            match (self, frame) {
+                (Input::Channels(x), Some(t)) if t < x.cols() => {
+                    row.enumerate().for_each(|(c, out)| *out = x.row(c)[t]);
+                }
+                (Input::Frames(x), Some(t)) if t < x.rows() => {
+                    row.zip(x.row(t)).for_each(|(out, x)| *out = *x);
+                }
+                _ => row.for_each(|out| *out = 0.0),
+            }
+        }
+    }
+}
+
+/// One convolution: products with patches.
+struct Conv<'a> {
+    x: Input<'a>,
+    w: &'a Linear,
+    stride: usize,
+    positions: Option<&'a Weight>,
+}
+
+impl Conv<'_> {
+    fn run(&self, host: &Host, y: &mut Tensor, scratch: &mut [f32]) {
+        let (d, cols) = (y.cols(), TAPS * self.x.channels());
+        host.for_tiles(
+            &mut y.view_mut(),
+            (TILE_ROWS, d),
+            scratch,
+            |mut tile, scratch| {
+                let (patches, products) = scratch.split_at_mut(TILE_ROWS * cols);
+                for (patch, t) in patches.chunks_exact_mut(cols).zip(tile.rows.clone()) {
+                    self.x.patch(t * self.stride, patch);
+                }
+                let rows = Rows {
+                    data: patches,
+                    stride: cols,
+                    rows: tile.rows.len(),
+                    cols,
+                };
+                product(host.isa(), rows, self.w, 0..d, products);
+                for (products, t) in products.chunks_exact_mut(d).zip(tile.rows.clone()) {
+                    let out = tile.row_mut(t);
+                    self.w.bias(0..d, out);
+                    let positions = self.positions.map(|p| (p, t));
+                    host.isa().run(Finish {
+                        products,
+                        positions,
+                        out,
+                    });
+                }
+            },
+        );
+    }
+}
+
+/// Turns one row of products into output; `out` holds the bias.
+struct Finish<'a> {
+    products: &'a [f32],
+    positions: Option<(&'a Weight, usize)>,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let pieces = self.products.chunks(LANES).zip(self.out.chunks_mut(LANES));
+        for (i, (products, out)) in pieces.enumerate() {
+            let mut y = s.add(s.load_part(products, 0.0), s.load_part(out, 0.0));
+            y = math::gelu(s, y);
+            if let Some((positions, t)) = self.positions {
+                y = s.add(y, positions.lanes(s, t, i * LANES));
+            }
+            s.store_part(y, out);
+        }
+    }
+}
+
+/// The formula at the head of this file.
+fn reference(mel: &[f64], stem: &ConvStem) -> Vec<f64> {
+    let frames = 2 * stem.positions.rows();
+    let channels: Vec<&[f64]> = mel.chunks_exact(frames).collect();
+    let h = convolve(frames, 1, &stem.conv1, |t, c| channels[c][t]);
+    let d = stem.positions.cols();
+    let y = convolve(frames, 2, &stem.conv2, |t, c| h[t * d + c]);
+    y.iter()
+        .zip(reference::widen_weight(&stem.positions))
+        .map(|(y, p)| y + p)
+        .collect()
+}
+
+fn convolve(frames: usize, stride: usize, w: &Linear, x: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    let patch = |t: usize| -> Vec<f64> {
+        let taps = |c| (0..TAPS).map(move |tap| (t * stride + tap, c));
+        let inside = |(t, c): (usize, usize)| {
+            if (1..=frames).contains(&t) {
+                x(t - 1, c)
+            } else {
+                0.0
+            }
+        };
+        (0..w.inputs() / TAPS).flat_map(taps).map(inside).collect()
+    };
+    let patches: Vec<f64> = (0..frames / stride).flat_map(patch).collect();
+    reference::linear(&patches, w)
+        .into_iter()
+        .map(reference::gelu)
+        .collect()
+}
+
+pub(super) const CONV_STEM: Op = Op {
+    name: "conv_stem",
+    cases,
+};
+
+fn cases() -> Vec<Case> {
+    let case = |(frames, bins, d, dtype): (usize, usize, usize, DType)| {
+        Case::new(
+            format!("{bins}x{} to {frames}x{d} {dtype}", 2 * frames),
+            1e-6,
+            move |cx| {
+                let mut inputs = Inputs::new(d as u64);
+                let mel = inputs.normal(bins * 2 * frames, 1.0);
+                let stem = ConvStem {
+                    conv1: inputs.linear(dtype, d, TAPS * bins, true)?,
+                    conv2: inputs.linear(dtype, d, TAPS * d, true)?,
+                    positions: inputs.weight(dtype, (frames, d), 0.0, 0.1)?,
+                };
+                let device_mel = cx.upload(&mel, 2 * frames)?;
+                let (mel64, stem64) = (reference::widen(&mel), stem.clone());
+                Ok(Trial::new(
+                    move |cx| Ok(conv_stem(cx, &device_mel, &stem)?.to_vec()),
+                    move || reference(&mel64, &stem64),
+                ))
+            },
+        )
+    };
+    [
+        (50, 80, 32, DType::F32),
+        (33, 128, 48, DType::BF16),
+        (1, 3, 20, DType::F16),
+    ]
+    .map(case)
+    .into()
+}

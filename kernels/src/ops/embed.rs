@@ -1,0 +1,122 @@
+//! Embeddings of the prompt: a row of the table for a token, a row of the projected audio for a
+//! position of the placeholder.
+//!
+//! `table` `[V, D]` as stored, `audio` `[N, D]` f32, `y` `[sources.len(), D]` f32.
+//! Source: LLaVA, arXiv 2304.08485, section 4.1: projected features stand among word embeddings.
+
+use super::Op;
+use crate::case::{Case, Inputs, Trial};
+use crate::error::{Result, check, ensure};
+use crate::tensor::{Tensor, View};
+use crate::weight::Weight;
+use crate::{Context, DType, Work, reference};
+
+/// Where the embedding of a position comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A token of the vocabulary.
+    Token(u32),
+    /// A row of the projected audio.
+    Audio(u32),
+}
+
+/// The embeddings of some positions. `audio` may be left out where no source asks for it.
+///
+/// # Errors
+/// If a token is not in the table, an audio row does not exist, or the workspace is used up.
+pub fn embed(
+    cx: &Context,
+    table: &Weight,
+    audio: Option<View<'_>>,
+    sources: &[Source],
+) -> Result<Tensor> {
+    if let Some(audio) = &audio {
+        check("embed", "columns of the audio", audio.cols(), table.cols())?;
+    }
+    let audio_rows = audio.map_or(0, |a| a.rows());
+    for source in sources {
+        let (what, index, limit) = match *source {
+            Source::Token(t) => ("token", t as usize, table.rows()),
+            Source::Audio(a) => ("audio row", a as usize, audio_rows),
+        };
+        ensure(
+            "embed",
+            index < limit,
+            what,
+            index,
+            format!("less than {limit}"),
+        )?;
+    }
+    let mut y = cx.tensor(sources.len(), table.cols())?;
+    let elements = sources.len() * table.cols();
+    let work = Work::new(
+        0,
+        elements,
+        elements * table.dtype().size() + 4 * sources.len(),
+    );
+    cx.run("embed", work, |host| {
+        host.for_rows(&mut y.view_mut(), |i, y| match (sources[i], &audio) {
+            (Source::Token(token), _) => table.widen_row(token as usize, y),
+            (Source::Audio(row), Some(audio)) => y.copy_from_slice(audio.row(row as usize)),
+            (Source::Audio(_), None) => unreachable!("checked above: there are no audio rows"),
+        });
+    });
+    Ok(y)
+}
+
+/// The formula at the head of this file.
+fn reference(table: &[f64], audio: &[f64], d: usize, sources: &[Source]) -> Vec<f64> {
+    let row = |source: &Source| match *source {
+        Source::Token(t) => table[t as usize * d..][..d].to_vec(),
+        Source::Audio(a) => audio[a as usize * d..][..d].to_vec(),
+    };
+    sources.iter().flat_map(row).collect()
+}
+
+pub(super) const EMBED: Op = Op {
+    name: "embed",
+    cases,
+};
+
+fn cases() -> Vec<Case> {
+    let case = |(d, dtype): (usize, DType)| {
+        Case::new(format!("{d} {dtype}"), 0.0, move |cx| {
+            let mut inputs = Inputs::new(d as u64);
+            let table = inputs.weight(dtype, (50, d), 0.0, 1.0)?;
+            let audio = inputs.normal(20 * d, 1.0);
+            let mut sources = vec![Source::Token(49), Source::Token(0)];
+            sources.extend((3..20).map(Source::Audio));
+            sources.push(Source::Token(7));
+            let device_audio = cx.upload(&audio, d)?;
+            let (table64, audio64) = (reference::widen_weight(&table), reference::widen(&audio));
+            let expected = sources.clone();
+            Ok(Trial::new(
+                move |cx| Ok(embed(cx, &table, Some(device_audio.view()), &sources)?.to_vec()),
+                move || reference(&table64, &audio64, d, &expected),
+            ))
+        })
+    };
+    [(64, DType::F32), (128, DType::BF16), (33, DType::F16)]
+        .map(case)
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_exist_is_named() {
+        let cx = Context::plan(1);
+        let table = Inputs::new(1).weight(DType::F32, (4, 8), 0.0, 1.0).unwrap();
+        let error = |source| embed(&cx, &table, None, &[source]).unwrap_err().to_string();
+        assert_eq!(
+            error(Source::Token(4)),
+            "embed: token is 4, expected less than 4"
+        );
+        assert_eq!(
+            error(Source::Audio(0)),
+            "embed: audio row is 0, expected less than 0"
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! Rows picked by number: `y[i] = x[rows[i]]`, such as the last position of every sequence.
+//!
+//! `x` `[M, D]` f32, `y` `[rows.len(), D]`.
+
+use super::Op;
+use crate::case::{Case, Inputs, Trial};
+use crate::error::{Result, ensure};
+use crate::tensor::{Tensor, View};
+use crate::{Context, Work, reference};
+
+/// Copies the named rows of `x`.
+///
+/// # Errors
+/// If a row does not exist, or the workspace is used up.
+pub fn gather<'a>(cx: &Context, x: impl Into<View<'a>>, rows: &[usize]) -> Result<Tensor> {
+    let x = x.into();
+    for row in rows {
+        let limit = format!("less than {}", x.rows());
+        ensure("gather", *row < x.rows(), "row", row, limit)?;
+    }
+    let mut y = cx.tensor(rows.len(), x.cols())?;
+    let work = Work::new(0, 2 * rows.len() * x.cols(), 4 * rows.len());
+    cx.run("gather", work, |host| {
+        host.for_rows(&mut y.view_mut(), |i, y| y.copy_from_slice(x.row(rows[i])));
+    });
+    Ok(y)
+}
+
+/// The formula at the head of this file.
+fn reference(x: &[f64], cols: usize, rows: &[usize]) -> Vec<f64> {
+    rows.iter()
+        .flat_map(|row| x[row * cols..(row + 1) * cols].iter().copied())
+        .collect()
+}
+
+pub(super) const GATHER: Op = Op {
+    name: "gather",
+    cases,
+};
+
+fn cases() -> Vec<Case> {
+    let case = |(m, cols, rows): (usize, usize, &'static [usize])| {
+        Case::new(format!("{} of {m}x{cols}", rows.len()), 0.0, move |cx| {
+            let x = Inputs::new(m as u64).normal(m * cols, 1.0);
+            let device_x = cx.upload(&x, cols)?;
+            let x64 = reference::widen(&x);
+            Ok(Trial::new(
+                move |cx| Ok(gather(cx, &device_x, rows)?.to_vec()),
+                move || reference(&x64, cols, rows),
+            ))
+        })
+    };
+    [(7, 33, &[6][..]), (40, 128, &[0, 39, 12, 12]), (3, 8, &[])]
+        .map(case)
+        .into()
+}

@@ -1,0 +1,151 @@
+//! Layer normalisation: `y = (x - mean(x)) / sqrt(var(x) + eps) * w + b`, row by row.
+//!
+//! `x`, `y` `[M, D]` f32; `w`, `b` `[D]` as stored; the variance is the biased one.
+//! Source: Ba, Kiros and Hinton, arXiv 1607.06450, section 3.
+
+use super::Op;
+use crate::case::{Case, Inputs, Trial};
+use crate::error::{Result, check};
+use crate::host::simd::{Kernel, LANES, Simd};
+use crate::tensor::{Tensor, View};
+use crate::weight::Weight;
+use crate::{Context, DType, Host, Work, reference};
+
+/// Scale and shift of a layer normalisation, with its epsilon.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    /// Scale, one row of `D`.
+    pub weight: Weight,
+    /// Shift, one row of `D`.
+    pub bias: Weight,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+/// The rows of `x` `[M, D]`, normalised.
+///
+/// # Errors
+/// If the width of `x` is not that of the weights, or the workspace is used up.
+pub fn layer_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &LayerNorm) -> Result<Tensor> {
+    let x = x.into();
+    for (what, weight) in [("weight", &norm.weight), ("bias", &norm.bias)] {
+        check(
+            "layer_norm",
+            what,
+            (weight.rows(), weight.cols()),
+            (1, x.cols()),
+        )?;
+    }
+    let mut y = cx.tensor(x.rows(), x.cols())?;
+    let elements = x.rows() * x.cols();
+    let work = Work::new(
+        8 * elements,
+        2 * elements,
+        norm.weight.bytes() + norm.bias.bytes(),
+    );
+    cx.run("layer_norm", work, |host| {
+        host_layer_norm(host, x, norm, &mut y)
+    });
+    Ok(y)
+}
+
+fn host_layer_norm(host: &Host, x: View<'_>, norm: &LayerNorm, y: &mut Tensor) {
+    host.for_rows(&mut y.view_mut(), |row, y| {
+        host.isa().run(Row {
+            x: x.row(row),
+            norm,
+            y,
+        });
+    });
+}
+
+struct Row<'a> {
+    x: &'a [f32],
+    norm: &'a LayerNorm,
+    y: &'a mut [f32],
+}
+
+impl Kernel for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.x.len() as f32;
+        let mut sum = s.splat(0.0);
+        for x in self.x.chunks(LANES) {
+            sum = s.add(sum, s.load_part(x, 0.0));
+        }
+        let mean = s.sum(sum) / width;
+        let mut squares = s.splat(0.0);
+        for x in self.x.chunks(LANES) {
+            let centred = s.sub(s.load_part(x, mean), s.splat(mean));
+            squares = s.fma(centred, centred, squares);
+        }
+        let scale = 1.0 / (s.sum(squares) / width + self.norm.eps).sqrt();
+        for (i, (x, y)) in self
+            .x
+            .chunks(LANES)
+            .zip(self.y.chunks_mut(LANES))
+            .enumerate()
+        {
+            let centred = s.sub(s.load_part(x, mean), s.splat(mean));
+            let w = self.norm.weight.lanes(s, 0, i * LANES);
+            let b = self.norm.bias.lanes(s, 0, i * LANES);
+            s.store_part(s.fma(s.mul(centred, s.splat(scale)), w, b), y);
+        }
+    }
+}
+
+/// The formula at the head of this file.
+pub(super) fn reference(x: &[f64], norm: &LayerNorm) -> Vec<f64> {
+    let w = reference::widen_weight(&norm.weight);
+    let b = reference::widen_weight(&norm.bias);
+    let d = w.len() as f64;
+    let normalise = |row: &[f64]| -> Vec<f64> {
+        let mean = row.iter().sum::<f64>() / d;
+        let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / d;
+        let scale = 1.0 / (variance + f64::from(norm.eps)).sqrt();
+        row.iter()
+            .zip(w.iter().zip(&b))
+            .map(|(x, (w, b))| (x - mean) * scale * w + b)
+            .collect()
+    };
+    x.chunks_exact(w.len()).flat_map(normalise).collect()
+}
+
+pub(super) const LAYER_NORM: Op = Op {
+    name: "layer_norm",
+    cases,
+};
+
+fn cases() -> Vec<Case> {
+    let sizes = [
+        (1, 64, DType::F32),
+        (33, 1280, DType::BF16),
+        (5, 99, DType::F16),
+        (0, 8, DType::F32),
+    ];
+    let case = |(m, d, dtype)| {
+        Case::new(format!("{m}x{d} {dtype}"), 1e-6, move |cx| {
+            let mut inputs = Inputs::new(d as u64);
+            // Off centre, so that a one-pass variance would cancel.
+            let x: Vec<f32> = inputs
+                .normal(m * d, 1.0)
+                .into_iter()
+                .map(|x| x + 8.0)
+                .collect();
+            let norm = LayerNorm {
+                weight: inputs.weight(dtype, (1, d), 1.0, 0.1)?,
+                bias: inputs.weight(dtype, (1, d), 0.0, 0.1)?,
+                eps: 1e-5,
+            };
+            let device_x = cx.upload(&x, d)?;
+            let (x64, norm64) = (reference::widen(&x), norm.clone());
+            Ok(Trial::new(
+                move |cx| Ok(layer_norm(cx, &device_x, &norm)?.to_vec()),
+                move || reference(&x64, &norm64),
+            ))
+        })
+    };
+    sizes.map(case).into()
+}

@@ -1,0 +1,319 @@
+//! Per-head normalisation and rotation of queries and keys, and the write of keys and values into
+//! their pages, in one.
+//!
+//! `qkv` `[M, (heads + 2 kv_heads) * head_dim]` f32 holds q, k and v of each row. With `h` a head
+//! of q or k, `p` its position and `f_i = theta^(-2i / head_dim)`:
+//! `n = rms_norm(h)`, `h[i] = n[i] cos(p f_i) - n[i + half] sin(p f_i)`,
+//! `h[i + half] = n[i + half] cos(p f_i) + n[i] sin(p f_i)`.
+//! Sources: RoFormer, arXiv 2104.09864, section 3.2.2, in the halves' layout; Qwen3,
+//! arXiv 2505.09388, section 2 (q and k normalised).
+
+use super::rms_norm::{self, RmsNorm};
+use super::{Op, rms_norm::InPlace};
+use crate::case::{Case, Inputs, Trial};
+use crate::error::{Result, check, ensure};
+use crate::kv_cache::{KvCache, PAGE, Sequence, check_rows};
+use crate::tensor::Tensor;
+use crate::{Context, DType, Host, Work, reference};
+
+/// Cosines and sines of every position and frequency.
+///
+/// Frequencies and angles are rounded to f32 before the cosine is taken, as in the models'
+/// training: at position 7,500 an angle of other rounding would differ by 2e-4.
+#[derive(Clone, Debug)]
+pub struct Rope {
+    /// `[positions, head_dim / 2]` pairs of cosine and sine.
+    table: Vec<[f32; 2]>,
+    half: usize,
+}
+
+impl Rope {
+    /// The table of `positions` positions for heads of `head_dim`, an even number.
+    pub fn new(theta: f32, head_dim: usize, positions: usize) -> Rope {
+        let half = head_dim / 2;
+        let frequencies = frequencies(theta, head_dim);
+        let mut table = Vec::with_capacity(positions * half);
+        for position in 0..positions {
+            for frequency in &frequencies {
+                let angle = f64::from(position as f32 * frequency);
+                table.push([angle.cos() as f32, angle.sin() as f32]);
+            }
+        }
+        Rope { table, half }
+    }
+
+    /// Bytes that a table takes.
+    pub fn bytes(head_dim: usize, positions: usize) -> usize {
+        head_dim / 2 * positions * size_of::<[f32; 2]>()
+    }
+
+    /// Positions in the table.
+    pub fn positions(&self) -> usize {
+        self.table.len() / self.half.max(1)
+    }
+
+    fn rotate(&self, position: usize, head: &mut [f32]) {
+        let (low, high) = head.split_at_mut(self.half);
+        let angles = &self.table[position * self.half..][..self.half];
+        for ((low, high), [cos, sin]) in low.iter_mut().zip(high).zip(angles) {
+            (*low, *high) = (*low * cos - *high * sin, *high * cos + *low * sin);
+        }
+    }
+}
+
+/// `theta^(-2i / head_dim)` in f32, the power rounded before it is inverted.
+fn frequencies(theta: f32, head_dim: usize) -> Vec<f32> {
+    let power = |i| f64::from(theta).powf(f64::from((2 * i) as f32 / head_dim as f32)) as f32;
+    (0..head_dim / 2).map(|i| 1.0 / power(i)).collect()
+}
+
+/// What the queries and keys of a layer go through.
+#[derive(Clone, Debug)]
+pub struct QkNorm {
+    /// Over each head of q.
+    pub q: RmsNorm,
+    /// Over each head of k.
+    pub k: RmsNorm,
+}
+
+/// Normalises and rotates q and k of `qkv` in place and writes k and v into the pages of `layer`.
+///
+/// # Errors
+/// If a dimension does not fit, or a position has no page or is past the table's end.
+pub fn rope_kv(
+    cx: &Context,
+    qkv: &mut Tensor,
+    batch: &[Sequence<'_>],
+    norm: &QkNorm,
+    rope: &Rope,
+    kv: &mut KvCache,
+    layer: usize,
+) -> Result<()> {
+    const OP: &str = "rope_kv";
+    let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
+    let columns = qkv.cols();
+    let fits = columns.is_multiple_of(head_dim) && columns / head_dim > 2 * kv_heads;
+    ensure(
+        OP,
+        fits,
+        "columns of qkv",
+        columns,
+        format!("heads of {head_dim} and 2 x {kv_heads}"),
+    )?;
+    check(OP, "width of q's norm", norm.q.weight.cols(), head_dim)?;
+    check(OP, "width of k's norm", norm.k.weight.cols(), head_dim)?;
+    check(OP, "width of the rotation", 2 * rope.half, head_dim)?;
+    check_rows(OP, qkv.rows(), batch)?;
+    kv.check(OP, layer, batch)?;
+    for s in batch {
+        let limit = rope.positions();
+        ensure(
+            OP,
+            s.start + s.rows <= limit,
+            "positions",
+            s.start + s.rows,
+            format!("at most {limit}"),
+        )?;
+    }
+    let rotated = qkv.rows() * (columns - kv_heads * head_dim);
+    let written = 2 * qkv.rows() * kv_heads * head_dim;
+    let work = Work::new(10 * rotated, 2 * rotated + 2 * written, 0);
+    cx.run(OP, work, |host| {
+        host_rope_kv(host, qkv, batch, norm, rope, kv, layer)
+    });
+    Ok(())
+}
+
+fn host_rope_kv(
+    host: &Host,
+    qkv: &mut Tensor,
+    batch: &[Sequence<'_>],
+    norm: &QkNorm,
+    rope: &Rope,
+    kv: &mut KvCache,
+    layer: usize,
+) {
+    let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
+    let heads = qkv.cols() / head_dim - 2 * kv_heads;
+    let mut first_row = 0;
+    for sequence in batch {
+        let mut rows = qkv.rows_from_mut(first_row, sequence.rows);
+        host.for_rows(&mut rows, |row, x| {
+            let rotated = x.chunks_exact_mut(head_dim).take(heads + kv_heads);
+            for (head, x) in rotated.enumerate() {
+                let norm = if head < heads { &norm.q } else { &norm.k };
+                host.isa().run(InPlace { norm, row: x });
+                rope.rotate(sequence.start + row, x);
+            }
+        });
+        first_row += sequence.rows;
+    }
+    let written = qkv.columns(heads * head_dim, 2 * kv_heads * head_dim);
+    host.for_rows(&mut kv.layer_mut(layer), |page, data| {
+        let mut first_row = 0;
+        for sequence in batch {
+            let owned = sequence.pages.iter().position(|p| *p as usize == page);
+            if let Some(index) = owned {
+                let end = sequence.start + sequence.rows;
+                for position in sequence.start.max(index * PAGE)..end.min((index + 1) * PAGE) {
+                    let x = written.row(first_row + position - sequence.start);
+                    // Keys of all heads, then values of all heads, on both sides.
+                    for (head, x) in x.chunks_exact(head_dim).enumerate() {
+                        let at = (head * PAGE + position % PAGE) * head_dim;
+                        data[at..at + head_dim].copy_from_slice(x);
+                    }
+                }
+            }
+            first_row += sequence.rows;
+        }
+    });
+}
+
+/// The formula at the head of this file: the rows of q, then of keys, then of values.
+pub(super) fn reference(
+    qkv: &[f64],
+    columns: usize,
+    positions: &[usize],
+    norm: &QkNorm,
+    theta: f32,
+    kv_heads: usize,
+) -> [Vec<f64>; 3] {
+    let head_dim = norm.q.weight.cols();
+    let heads = columns / head_dim - 2 * kv_heads;
+    let frequencies = frequencies(theta, head_dim);
+    let [mut q, mut k, mut v] = [const { Vec::new() }; 3];
+    for (row, position) in qkv.chunks_exact(columns).zip(positions) {
+        for (head, x) in row.chunks_exact(head_dim).enumerate() {
+            let turn = |x: &[f64], norm: &RmsNorm| -> Vec<f64> {
+                let n = rms_norm::reference(x, norm);
+                let half = head_dim / 2;
+                let angle = |i: usize| f64::from(*position as f32 * frequencies[i % half]);
+                let other = |i: usize| if i < half { -n[i + half] } else { n[i - half] };
+                (0..head_dim)
+                    .map(|i| n[i] * angle(i).cos() + other(i) * angle(i).sin())
+                    .collect()
+            };
+            match head {
+                h if h < heads => q.extend(turn(x, &norm.q)),
+                h if h < heads + kv_heads => k.extend(turn(x, &norm.k)),
+                _ => v.extend(x),
+            }
+        }
+    }
+    [q, k, v]
+}
+
+pub(super) const ROPE_KV: Op = Op {
+    name: "rope_kv",
+    cases,
+};
+
+/// One row, a page's border, far positions, pages out of order, two sequences.
+fn cases() -> Vec<Case> {
+    let case =
+        |(heads, kv_heads, head_dim, spans): (usize, usize, usize, &'static [(usize, usize)])| {
+            let rows: usize = spans.iter().map(|s| s.1).sum();
+            let name = format!(
+                "{heads}/{kv_heads}x{head_dim}, {rows} rows at {}",
+                spans[0].0
+            );
+            Case::new(name, 1e-6, move |cx| {
+                let mut inputs = Inputs::new(rows as u64);
+                let columns = (heads + 2 * kv_heads) * head_dim;
+                let qkv = inputs.normal(rows * columns, 2.0);
+                let mut norm = || -> Result<RmsNorm> {
+                    Ok(RmsNorm {
+                        weight: inputs.weight(DType::BF16, (1, head_dim), 1.0, 0.1)?,
+                        eps: 1e-6,
+                    })
+                };
+                let norm = QkNorm {
+                    q: norm()?,
+                    k: norm()?,
+                };
+                let theta = 1e6;
+                let pages = Pages::scattered(spans);
+                let rope = Rope::new(theta, head_dim, pages.positions());
+                let positions: Vec<usize> = spans
+                    .iter()
+                    .flat_map(|(start, rows)| *start..start + rows)
+                    .collect();
+                let device_qkv = cx.upload(&qkv, columns)?;
+                let mut kv = KvCache::new(cx, 2, pages.count(), kv_heads, head_dim)?;
+                let (qkv64, norm64) = (reference::widen(&qkv), norm.clone());
+                Ok(Trial::new(
+                    move |cx| {
+                        let mut x = cx.upload(&device_qkv.to_vec(), columns)?;
+                        let batch = pages.batch(spans);
+                        rope_kv(cx, &mut x, &batch, &norm, &rope, &mut kv, 1)?;
+                        if x.data().is_empty() {
+                            return Ok(Vec::new());
+                        }
+                        let mut out = x.columns(0, heads * head_dim).to_vec();
+                        for part in 0..2 {
+                            for s in &batch {
+                                for p in s.start..s.start + s.rows {
+                                    let page = s.pages[p / PAGE];
+                                    for head in 0..kv_heads {
+                                        out.extend(kv.slot(1, page, head, p % PAGE)[part]);
+                                    }
+                                }
+                            }
+                        }
+                        Ok(out)
+                    },
+                    move || {
+                        reference(&qkv64, columns, &positions, &norm64, theta, kv_heads).concat()
+                    },
+                ))
+            })
+        };
+    [
+        (2, 1, 16, &[(0, 1)][..]),
+        (4, 2, 32, &[(60, 70)]),
+        (8, 1, 64, &[(7500, 1), (3, 2)]),
+        (5, 5, 128, &[(129, 3)]),
+    ]
+    .map(case)
+    .into()
+}
+
+/// Pages for the sequences of a case, handed out backwards.
+pub(super) struct Pages(Vec<Vec<u32>>);
+
+impl Pages {
+    pub(super) fn scattered(spans: &[(usize, usize)]) -> Pages {
+        let mut next = spans
+            .iter()
+            .map(|(start, rows)| (start + rows).div_ceil(PAGE) as u32)
+            .sum();
+        let mut take = || {
+            next -= 1;
+            next
+        };
+        let pages = |(start, rows): &(usize, usize)| {
+            (0..(start + rows).div_ceil(PAGE)).map(|_| take()).collect()
+        };
+        Pages(spans.iter().map(pages).collect())
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
+    pub(super) fn positions(&self) -> usize {
+        self.0.iter().map(|p| p.len() * PAGE).max().unwrap_or(0)
+    }
+
+    pub(super) fn batch(&self, spans: &[(usize, usize)]) -> Vec<Sequence<'_>> {
+        let sequence = |((start, rows), pages): (&(usize, usize), _)| {
+            let pages: &Vec<u32> = pages;
+            Sequence {
+                start: *start,
+                rows: *rows,
+                pages,
+            }
+        };
+        spans.iter().zip(&self.0).map(sequence).collect()
+    }
+}
