@@ -1,111 +1,186 @@
-//! Serial decoding with symphonia.
+//! Packets to mono samples at the file's rate.
 
-use std::time::Instant;
+use std::ops::Range;
+use std::sync::Mutex;
 
-use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::AudioDecoderOptions;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, TrackType};
-use symphonia::core::meta::MetadataOptions;
+use symphonia::core::audio::conv::IntoSample;
+use symphonia::core::audio::sample::Sample;
+use symphonia::core::audio::{Audio, AudioBuffer, GenericAudioBufferRef};
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 
-use crate::{Audio, Error, Options, SAMPLE_RATE, Source, SourceInfo, Timing, resample};
+use crate::demux::{Block, Segment};
+use crate::load::lock;
+use crate::{Error, SourceInfo};
 
-pub(crate) fn load(source: &Source, options: &Options) -> Result<Audio, Error> {
-    let start = Instant::now();
-    let file = source.name();
-    let mut hint = Hint::new();
-    if let Some(extension) = source.extension() {
-        hint.with_extension(extension);
+/// One track's decoders, kept for reuse: some take a millisecond to build.
+pub(crate) struct Decoders {
+    file: String,
+    params: AudioCodecParameters,
+    sample_rate: u32,
+    channels: usize,
+    idle: Mutex<Vec<Decoder>>,
+}
+
+impl Decoders {
+    pub(crate) fn new(file: String, params: AudioCodecParameters, info: &SourceInfo) -> Self {
+        let (sample_rate, channels) = (info.sample_rate, info.channels);
+        Decoders { file, params, sample_rate, channels, idle: Mutex::default() }
     }
-    let mut reader = symphonia::default::get_probe()
-        .probe(
-            &hint,
-            source.open()?,
-            FormatOptions::default(),
-            MetadataOptions::default(),
-        )
-        .map_err(|e| Error::Format {
-            file: file.clone(),
-            reason: e.to_string(),
+
+    /// A decoder that has seen no packets.
+    pub(crate) fn take(&self) -> Result<Decoder, Error> {
+        if let Some(mut decoder) = lock(&self.idle).pop() {
+            decoder.inner.reset();
+            return Ok(decoder);
+        }
+        let inner = make_decoder(&self.params).map_err(|error| Error::Codec {
+            file: self.file.clone(),
+            reason: error.to_string(),
         })?;
-    let no_codec = |reason: &str| Error::Codec {
-        file: file.clone(),
-        reason: reason.to_owned(),
-    };
-    let track = reader
-        .default_track(TrackType::Audio)
-        .ok_or_else(|| no_codec("no audio track"))?;
-    let id = track.id;
-    let Some(CodecParameters::Audio(params)) = track.codec_params.clone() else {
-        return Err(no_codec("no audio track"));
-    };
-    let mut decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(&params, &AudioDecoderOptions::default().gapless(true))
-        .map_err(|e| no_codec(&e.to_string()))?;
-    let mut mono = Vec::new();
-    let mut interleaved: Vec<f32> = Vec::new();
-    let (mut rate, mut channels) = (0, 0);
-    while let Ok(Some(packet)) = reader.next_packet() {
-        if packet.track_id != id {
-            continue;
+        Ok(Decoder { inner, sample_rate: self.sample_rate, channels: self.channels })
+    }
+
+    /// Takes a decoder back.
+    pub(crate) fn put(&self, decoder: Decoder) {
+        lock(&self.idle).push(decoder);
+    }
+}
+
+/// A symphonia decoder that plays whole packets: it is decided here what to trim.
+pub(crate) fn make_decoder(
+    params: &AudioCodecParameters,
+) -> symphonia::core::errors::Result<Box<dyn AudioDecoder>> {
+    let options = AudioDecoderOptions::default().gapless(false);
+    symphonia::default::get_codecs().make_audio_decoder(params, &options)
+}
+
+/// A decoder that averages the channels.
+pub(crate) struct Decoder {
+    inner: Box<dyn AudioDecoder>,
+    sample_rate: u32,
+    channels: usize,
+}
+
+/// A decoded segment.
+pub(crate) struct Decoded {
+    /// `[frames]`: the frames kept, averaged over the channels.
+    pub(crate) mono: Vec<f32>,
+    pub(crate) summary: Summary,
+}
+
+/// What remains to be known of a segment once it is resampled.
+#[derive(Default)]
+pub(crate) struct Summary {
+    pub(crate) packets: usize,
+    /// Packets that could not be decoded, and are silent.
+    pub(crate) broken: usize,
+    /// What the decoder said of the first of them.
+    pub(crate) reason: Option<String>,
+    /// The first frame, among all that are kept of the stream, that is not a finite number.
+    pub(crate) not_finite: Option<(u64, f32)>,
+    /// All frames of the last block, for comparing with a decoder that started elsewhere.
+    pub(crate) last_block: Vec<f32>,
+    /// Whether the stream ends here.
+    pub(crate) is_stream_end: bool,
+}
+
+impl Decoder {
+    /// Decodes `blocks` to get ready for the one behind them. Returns the last one's frames, or
+    /// nothing if there is none or it could not be decoded.
+    pub(crate) fn warm_up(&mut self, blocks: &[Block]) -> Option<Vec<f32>> {
+        let mut mono = Vec::new();
+        let mut decoded = false;
+        for block in blocks {
+            mono.clear();
+            decoded = self.decode_block(block, &mut mono).is_ok();
         }
-        let Ok(buffer) = decoder.decode(&packet) else {
-            continue;
-        };
-        rate = buffer.spec().rate();
-        channels = buffer.num_planes();
-        buffer.copy_to_vec_interleaved(&mut interleaved);
-        mono.extend(
-            interleaved
-                .chunks_exact(channels)
-                .map(|f| f.iter().sum::<f32>() / channels as f32),
-        );
+        decoded.then_some(mono)
     }
-    if mono.is_empty() {
-        return Err(Error::NoSamples { file });
-    }
-    let frames = mono.len() as u64;
-    let decode = start.elapsed();
-    let mut samples = resample::resample(&mono, rate).map_err(|reason| Error::Decode {
-        file: file.clone(),
-        reason,
-    })?;
-    let position = |seconds: f64| (seconds * f64::from(SAMPLE_RATE)).round() as usize;
-    let to = options
-        .to
-        .map_or(samples.len(), position)
-        .min(samples.len());
-    let from = options.from.map_or(0, position).min(to);
-    samples.truncate(to);
-    samples.drain(..from);
-    let found = samples.len() as f64 / f64::from(SAMPLE_RATE);
-    if found > options.max_seconds {
-        if !options.truncate {
-            let max_seconds = options.max_seconds;
-            return Err(Error::TooLong {
-                file,
-                found,
-                at_least: false,
-                max_seconds,
-            });
+
+    /// Decodes `segment`. A block that cannot be decoded becomes silence, so that everything behind
+    /// it keeps its time.
+    pub(crate) fn decode(&mut self, segment: &Segment) -> Decoded {
+        let mut mono = Vec::with_capacity((segment.end - segment.start) as usize);
+        let mut summary = Summary { is_stream_end: segment.is_last, ..Summary::default() };
+        summary.packets = segment.blocks.len();
+        for (index, block) in segment.blocks.iter().enumerate() {
+            let start = mono.len();
+            if let Err(reason) = self.decode_block(block, &mut mono) {
+                summary.broken += 1;
+                summary.reason.get_or_insert(reason);
+            }
+            let is_last = index + 1 == segment.blocks.len();
+            if !(is_last && segment.is_last) {
+                mono.resize(start + block.frames, 0.0);
+            }
+            if is_last {
+                summary.last_block = mono[start..].to_vec();
+            }
+            mono.truncate(start + block.keep.end);
+            let keep_start = (start + block.keep.start).min(mono.len());
+            mono.drain(start..keep_start);
         }
-        samples.truncate(position(options.max_seconds));
+        if !all_finite(&mono) {
+            let place = mono.iter().position(|sample| !sample.is_finite()).unwrap_or(0);
+            summary.not_finite = Some((segment.start + place as u64, mono[place]));
+        }
+        Decoded { mono, summary }
     }
-    let wall = start.elapsed();
-    let source = SourceInfo {
-        format: reader.format_info().short_name,
-        codec: decoder.codec_info().short_name,
-        sample_rate: rate,
-        channels,
-        frames,
-    };
-    Ok(Audio {
-        samples,
-        source,
-        timing: Timing {
-            wall,
-            decode,
-            ..Timing::default()
-        },
-    })
+
+    /// Appends at most `block.frames` mono frames to `mono`, or leaves it as it is.
+    fn decode_block(&mut self, block: &Block, mono: &mut Vec<f32>) -> Result<(), String> {
+        let buffer = self.inner.decode(&block.packet).map_err(|error| error.to_string())?;
+        let (rate, channels) = (buffer.spec().rate(), buffer.num_planes());
+        if (rate, channels) != (self.sample_rate, self.channels) {
+            return Err(format!(
+                "a packet has {rate} Hz and {channels} channels, expected {} Hz and {}",
+                self.sample_rate, self.channels
+            ));
+        }
+        let frames = 0..block.frames.min(buffer.frames());
+        match buffer {
+            GenericAudioBufferRef::U8(buffer) => downmix(buffer, frames, mono),
+            GenericAudioBufferRef::U16(buffer) => downmix(buffer, frames, mono),
+            GenericAudioBufferRef::U24(buffer) => downmix(buffer, frames, mono),
+            GenericAudioBufferRef::U32(buffer) => downmix(buffer, frames, mono),
+            GenericAudioBufferRef::S8(buffer) => downmix(buffer, frames, mono),
+            GenericAudioBufferRef::S16(buffer) => downmix(buffer, frames, mono),
+            GenericAudioBufferRef::S24(buffer) => downmix(buffer, frames, mono),
+            GenericAudioBufferRef::S32(buffer) => downmix(buffer, frames, mono),
+            GenericAudioBufferRef::F32(buffer) => downmix(buffer, frames, mono),
+            GenericAudioBufferRef::F64(buffer) => downmix(buffer, frames, mono),
+        }
+        Ok(())
+    }
+}
+
+/// Appends the mean of `buffer`'s channels to `mono`.
+fn downmix<S>(buffer: &AudioBuffer<S>, frames: Range<usize>, mono: &mut Vec<f32>)
+where
+    S: Sample + IntoSample<f32>,
+{
+    let start = mono.len();
+    let mut planes = buffer.iter_planes();
+    let Some(first) = planes.next() else { return };
+    mono.extend(first[frames.clone()].iter().map(|&sample| sample.into_sample()));
+    let sums = &mut mono[start..];
+    for plane in planes {
+        for (sum, &sample) in sums.iter_mut().zip(&plane[frames.clone()]) {
+            *sum += sample.into_sample();
+        }
+    }
+    let channels = buffer.num_planes();
+    if channels > 1 {
+        let scale = 1.0 / channels as f32;
+        for sum in sums {
+            *sum *= scale;
+        }
+    }
+}
+
+/// As `all(is_finite)`, without a branch for each sample.
+fn all_finite(samples: &[f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    let bad = |sample: &f32| u32::from(sample.to_bits() & EXPONENT == EXPONENT);
+    samples.iter().map(bad).fold(0, |any, bad| any | bad) == 0
 }

@@ -95,14 +95,12 @@ pub enum Error {
         length: f64,
     },
     /// The selected audio is longer than the cap.
-    #[error("{file}: {} {found:.3} s of audio, the limit is {max_seconds} s", if *.at_least { "at least" } else { "holds" })]
+    #[error("{file}: the audio selected lasts {found:.3} s, the limit is {max_seconds} s")]
     TooLong {
         /// The file.
         file: String,
-        /// Seconds of audio selected.
+        /// Its length in seconds; a lower bound where the file does not declare one.
         found: f64,
-        /// Whether decoding stopped at the cap, so that `found` is only a lower bound.
-        at_least: bool,
         /// The cap in seconds.
         max_seconds: f64,
     },
@@ -122,11 +120,15 @@ pub enum Error {
         /// The value, averaged over the channels.
         value: f32,
     },
-    /// The packets could not be decoded.
-    #[error("{file}: no audio could be decoded: {reason}")]
+    /// Most packets could not be decoded.
+    #[error("{file}: {broken} of {packets} packets cannot be decoded ({reason}), expected at most half")]
     Decode {
         /// The file.
         file: String,
+        /// Packets that the decoder refused.
+        broken: usize,
+        /// Packets that were decoded or refused.
+        packets: usize,
         /// What the decoder said first.
         reason: String,
     },

@@ -4,8 +4,13 @@
 //! and channel count, averages its channels and resamples it.
 
 mod decode;
+mod demux;
 mod error;
+mod load;
+mod mp3;
+mod mp4;
 mod resample;
+mod simd;
 mod source;
 
 use std::time::Duration;
@@ -85,5 +90,5 @@ pub struct Timing {
 /// # Errors
 /// See [`Error`]; each message names the file.
 pub fn load(source: &Source, options: &Options) -> Result<Audio, Error> {
-    decode::load(source, options)
+    load::load(source, options, load::Order::Parallel)
 }

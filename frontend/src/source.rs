@@ -1,11 +1,12 @@
 //! Where the bytes come from: a path, memory, or a stream such as standard input.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::io::{MediaSource, MediaSourceStream, MediaSourceStreamOptions};
 
 use crate::Error;
 
@@ -84,38 +85,34 @@ impl Source {
         }
     }
 
+    /// A source that can be opened more than once: pipes are read into memory.
+    pub(crate) fn reopenable(&self) -> Result<Cow<'_, Self>, Error> {
+        let Source::Path(path) = self else { return Ok(Cow::Borrowed(self)) };
+        let read_error = |source| Error::Read { file: self.name(), source };
+        let metadata = std::fs::metadata(path).map_err(read_error)?;
+        if metadata.is_dir() {
+            return Err(Error::Directory { file: self.name() });
+        }
+        if metadata.is_file() {
+            return Ok(Cow::Borrowed(self));
+        }
+        let pipe = File::open(path).map_err(read_error)?;
+        Self::from_reader(&self.name(), pipe, MAX_STREAM_BYTES).map(Cow::Owned)
+    }
+
     /// Opens the source for reading from its start.
     pub(crate) fn open(&self) -> Result<MediaSourceStream<'static>, Error> {
-        let options = MediaSourceStreamOptions::default();
-        match self {
+        let (length, media): (u64, Box<dyn MediaSource>) = match self {
             Source::Path(path) => {
-                let read_error = |source| Error::Read {
-                    file: self.name(),
-                    source,
-                };
+                let read_error = |source| Error::Read { file: self.name(), source };
                 let file = File::open(path).map_err(read_error)?;
-                let metadata = file.metadata().map_err(read_error)?;
-                if metadata.is_dir() {
-                    return Err(Error::Directory { file: self.name() });
-                }
-                if !metadata.is_file() {
-                    // A pipe cannot seek, which some formats need: hold it in memory.
-                    return Self::from_reader(&self.name(), file, MAX_STREAM_BYTES)?.open();
-                }
-                if metadata.len() == 0 {
-                    return Err(Error::Empty { file: self.name() });
-                }
-                Ok(MediaSourceStream::new(Box::new(file), options))
+                (file.metadata().map_err(read_error)?.len(), Box::new(file))
             }
-            Source::Bytes { name, data } => {
-                if data.is_empty() {
-                    return Err(Error::Empty { file: name.clone() });
-                }
-                Ok(MediaSourceStream::new(
-                    Box::new(Cursor::new(data.clone())),
-                    options,
-                ))
-            }
+            Source::Bytes { data, .. } => (data.len() as u64, Box::new(Cursor::new(data.clone()))),
+        };
+        if length == 0 {
+            return Err(Error::Empty { file: self.name() });
         }
+        Ok(MediaSourceStream::new(media, MediaSourceStreamOptions::default()))
     }
 }

@@ -77,6 +77,9 @@ impl FreeList {
     }
 
     fn take(&mut self, len: usize) -> Result<usize> {
+        if len == 0 {
+            return Ok(0);
+        }
         let Some(i) = self.gaps.iter().position(|gap| gap.1 >= len) else {
             return Err(Error::Workspace {
                 requested: len,
@@ -96,6 +99,9 @@ impl FreeList {
     }
 
     fn give_back(&mut self, offset: usize, len: usize) {
+        if len == 0 {
+            return;
+        }
         self.in_use -= len;
         let i = self.gaps.partition_point(|gap| gap.0 < offset);
         self.gaps.insert(i, (offset, len));

@@ -83,3 +83,86 @@ fn eos_token_id(root: &Section<'_>, vocab_size: usize) -> Result<Option<Vec<u32>
     };
     ids.iter().map(id).collect::<Result<_, _>>().map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(value: Value) -> Result<GenerationConfig, Error> {
+        GenerationConfig::from_json(Path::new("generation_config.json"), &value, 100)
+    }
+
+    #[test]
+    fn reads_every_key() {
+        let config = parse(json!({
+            "eos_token_id": [7, 3], "do_sample": true, "temperature": 0.6, "top_k": 20,
+            "top_p": 0.95, "min_p": 0, "repetition_penalty": 1.1, "transformers_version": "4.51.0",
+        }));
+        let expected = GenerationConfig {
+            eos_token_id: Some(vec![7, 3]),
+            do_sample: Some(true),
+            temperature: Some(0.6),
+            top_k: Some(20),
+            top_p: Some(0.95),
+            min_p: Some(0.0),
+            repetition_penalty: Some(1.1),
+        };
+        assert_eq!(config.unwrap(), expected);
+        assert_eq!(
+            parse(json!({ "eos_token_id": 9 })).unwrap().eos_token_id,
+            Some(vec![9])
+        );
+        assert_eq!(
+            parse(json!({ "top_k": null })).unwrap(),
+            GenerationConfig::default()
+        );
+    }
+
+    #[test]
+    fn the_file_is_optional() {
+        let dir = tempfile::tempdir().unwrap();
+        let absent = GenerationConfig::open(&dir.path().join("generation_config.json"), 100);
+        assert_eq!(absent.unwrap(), GenerationConfig::default());
+    }
+
+    #[test]
+    fn refuses_bad_values_with_both_sides() {
+        for (value, parts) in [
+            (json!([]), ["`.` is []", "an object"]),
+            (
+                json!({ "eos_token_id": 100 }),
+                ["`eos_token_id` is 100", "100"],
+            ),
+            (
+                json!({ "eos_token_id": [1, "2"] }),
+                ["`eos_token_id` is \"2\"", "below"],
+            ),
+            (
+                json!({ "do_sample": "no" }),
+                ["`do_sample` is \"no\"", "true or false"],
+            ),
+            (
+                json!({ "temperature": -0.1 }),
+                ["`temperature` is -0.1", "at least 0"],
+            ),
+            (json!({ "top_k": -1 }), ["`top_k` is -1", "from 0"]),
+            (
+                json!({ "top_p": 0 }),
+                ["`top_p` is 0", "above 0 and up to 1"],
+            ),
+            (json!({ "top_p": 1.5 }), ["`top_p` is 1.5", "up to 1"]),
+            (json!({ "min_p": 2 }), ["`min_p` is 2", "from 0 to 1"]),
+            (
+                json!({ "repetition_penalty": 0.0 }),
+                ["`repetition_penalty` is 0.0", "above 0"],
+            ),
+        ] {
+            let message = parse(value).unwrap_err().to_string();
+            for part in ["generation_config.json", parts[0], parts[1]] {
+                assert!(message.contains(part), "`{part}` is not in `{message}`");
+            }
+        }
+    }
+}

@@ -230,3 +230,131 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TensorMapVisitor<T> {
         Ok(TensorMap(tensors))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The error for a header over `data` bytes of data.
+    #[track_caller]
+    fn refusal(header: &str, data: u64) -> String {
+        match parse_header(Path::new("w.safetensors"), header.as_bytes(), data) {
+            Ok(_) => panic!("accepted {header}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[track_caller]
+    fn assert_refused(header: &str, data: u64, parts: &[&str]) {
+        let message = refusal(header, data);
+        for part in ["w.safetensors: "].iter().chain(parts) {
+            assert!(message.contains(part), "`{part}` is not in `{message}`");
+        }
+    }
+
+    #[test]
+    fn accepts_any_order_empty_tensors_and_unknown_dtypes() {
+        let header = r#"{
+            "b": {"dtype": "F16", "shape": [2, 3], "data_offsets": [8, 20]},
+            "__metadata__": {"format": "pt"},
+            "none": {"dtype": "F32", "shape": [0, 7], "data_offsets": [8, 8]},
+            "scalar": {"dtype": "I64", "shape": [], "data_offsets": [0, 8]},
+            "new": {"dtype": "F3_E1M1", "shape": [5], "data_offsets": [20, 22]}
+        }   "#;
+        let tensors = parse_header(Path::new("w"), header.as_bytes(), 22).unwrap();
+        assert_eq!(
+            tensors.keys().collect::<Vec<_>>(),
+            ["b", "new", "none", "scalar"]
+        );
+        assert_eq!(tensors["b"].shape, [2, 3]);
+        assert_eq!(tensors["b"].offsets, (8, 20));
+    }
+
+    #[test]
+    fn refuses_bad_entries() {
+        let two = |a: &str, b: &str| {
+            format!(
+                r#"{{"a": {{"dtype": "U8", "shape": [4], "data_offsets": {a}}},
+                     "b": {{"dtype": "U8", "shape": [4], "data_offsets": {b}}}}}"#
+            )
+        };
+        assert!(parse_header(Path::new("w"), two("[0, 4]", "[4, 8]").as_bytes(), 8).is_ok());
+        assert_refused(
+            &two("[0, 4]", "[3, 7]"),
+            8,
+            &["`b`", "overlaps", "byte 3", "expected 4"],
+        );
+        assert_refused(
+            &two("[0, 4]", "[5, 9]"),
+            9,
+            &["`b`", "gap", "byte 5", "expected 4"],
+        );
+        assert_refused(
+            &two("[1, 5]", "[5, 9]"),
+            9,
+            &["`a`", "gap", "byte 1", "expected 0"],
+        );
+        assert_refused(&two("[0, 4]", "[4, 8]"), 7, &["`b`", "byte 8", "7 bytes"]);
+        assert_refused(&two("[0, 4]", "[4, 8]"), 9, &["cover 8 bytes", "9"]);
+        assert_refused(&two("[0, 4]", "[8, 4]"), 8, &["`b`", "byte 4", "byte 8"]);
+        assert_refused(
+            &two("[0, 4]", "[4, 9]"),
+            9,
+            &["`b`", "5 bytes", "[4]", "takes 4"],
+        );
+        assert_refused(&two("[0, 4]", "[4, -1]"), 8, &["`b`", "-1"]);
+        assert_refused(&two("[0, 4]", "[4]"), 8, &["`b`"]);
+    }
+
+    #[test]
+    fn refuses_sizes_that_overflow() {
+        let header =
+            r#"{"a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]}}"#;
+        assert_refused(header, 0, &["`a`", "4294967296", "overflows"]);
+    }
+
+    #[test]
+    fn refuses_duplicate_names_and_bad_json() {
+        let entry = r#"{"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}"#;
+        assert_refused(
+            &format!(r#"{{"a": {entry}, "a": {entry}}}"#),
+            0,
+            &["`a` occurs twice"],
+        );
+        assert_refused(
+            r#"{"a": {"dtype": "U8", "shape": [0]}}"#,
+            0,
+            &["`a`", "data_offsets"],
+        );
+        assert_refused("[]", 0, &["an object keyed by tensor name"]);
+        assert_refused(r#"{"a": "#, 0, &["EOF"]);
+        assert_refused("", 0, &["EOF"]);
+    }
+
+    #[test]
+    fn refuses_bad_header_lengths() {
+        let length_of = |bytes: &[u8]| {
+            let length = bytes.len() as u64;
+            header_length(Path::new("w.safetensors"), &mut &*bytes, length)
+        };
+        let with_length = |length: u64| [&length.to_le_bytes()[..], b"{}"].concat();
+        assert_eq!(length_of(&with_length(2)).unwrap(), 2);
+        for (bytes, parts) in [
+            (b"1234567".to_vec(), ["7 bytes", "at least 8"]),
+            (with_length(3), ["3 bytes", "only 2 follow"]),
+            (
+                with_length(100_000_001),
+                ["100000001 bytes", "at most 100000000"],
+            ),
+            (
+                with_length(u64::MAX),
+                ["18446744073709551615 bytes", "at most 100000000"],
+            ),
+        ] {
+            let message = length_of(&bytes).unwrap_err().to_string();
+            for part in ["w.safetensors", parts[0], parts[1]] {
+                assert!(message.contains(part), "`{part}` is not in `{message}`");
+            }
+        }
+    }
+}

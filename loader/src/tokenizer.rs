@@ -175,3 +175,112 @@ impl ByteAlphabet {
             .map(|byte| byte as u8)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic::tokenizer_json;
+
+    fn tokenizer() -> Tokenizer {
+        let json = tokenizer_json().to_string();
+        Tokenizer::from_bytes(Path::new("tokenizer.json"), json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn encodes_and_decodes() {
+        let tokenizer = tokenizer();
+        for text in [
+            "",
+            "When does the chorus start?\n",
+            " 3/4, naïve — 日本 🎵\t\r\n\n",
+            "It's",
+        ] {
+            let ids = tokenizer.encode(text).unwrap();
+            assert_eq!(tokenizer.decode(&ids, false).unwrap(), text);
+            let bytes: Vec<u8> = ids
+                .iter()
+                .flat_map(|id| tokenizer.token_bytes(*id).unwrap())
+                .collect();
+            assert_eq!(bytes, text.as_bytes());
+        }
+        // Words of the corpus are whole tokens.
+        assert_eq!(tokenizer.encode(" the chorus").unwrap().len(), 2);
+    }
+
+    #[test]
+    fn recognises_special_tokens_in_text() {
+        let tokenizer = tokenizer();
+        let id = |token| tokenizer.token_to_id(token).unwrap();
+        let ids = tokenizer.encode("<|im_end|><think><|AUDIO|>").unwrap();
+        assert_eq!(ids, [id("<|im_end|>"), id("<think>"), id("<|AUDIO|>")]);
+        let special: Vec<bool> = ids.iter().map(|id| tokenizer.is_special(*id)).collect();
+        assert_eq!(special, [true, false, true]);
+        assert_eq!(tokenizer.decode(&ids, true).unwrap(), "<think>");
+        assert_eq!(tokenizer.token_bytes(ids[0]).unwrap(), b"<|im_end|>");
+        assert_eq!(tokenizer.id_to_token(ids[0]).as_deref(), Some("<|im_end|>"));
+    }
+
+    #[test]
+    fn ids_without_text_are_errors() {
+        let tokenizer = tokenizer();
+        let size = tokenizer.vocab_size();
+        assert!(tokenizer.token_bytes(size as u32 - 1).is_ok());
+        let message = tokenizer.token_bytes(size as u32).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            format!("tokenizer.json: token id {size} has no text, expected one below {size}")
+        );
+        assert_eq!(tokenizer.id_to_token(size as u32), None);
+        assert_eq!(tokenizer.token_to_id("no such token"), None);
+    }
+
+    #[test]
+    fn forgets_truncation_and_padding() {
+        let mut json = tokenizer_json();
+        json["truncation"] = serde_json::json!({
+            "direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0,
+        });
+        let tokenizer = Tokenizer::from_bytes(Path::new("t"), json.to_string().as_bytes()).unwrap();
+        assert_eq!(tokenizer.encode("1234567890").unwrap().len(), 10);
+    }
+
+    #[test]
+    fn refuses_what_is_not_byte_level() {
+        let refusal = |bytes: &[u8]| match Tokenizer::from_bytes(Path::new("t.json"), bytes) {
+            Ok(_) => panic!("accepted"),
+            Err(error) => error.to_string(),
+        };
+        assert!(refusal(b"{").starts_with("t.json: bad tokenizer: "));
+        let mut json = tokenizer_json();
+        json["decoder"] = serde_json::json!({ "type": "Fuse" });
+        assert_eq!(
+            refusal(json.to_string().as_bytes()),
+            "t.json: bad tokenizer: its decoder is Fuse, expected ByteLevel"
+        );
+        json["decoder"] = serde_json::Value::Null;
+        assert!(refusal(json.to_string().as_bytes()).contains("no decoder, expected ByteLevel"));
+    }
+
+    #[test]
+    fn the_byte_alphabet_is_gpt2s() {
+        let alphabet = ByteAlphabet::new();
+        for (byte, c) in [
+            (b'A', 'A'),
+            (b' ', 'Ġ'),
+            (b'\n', 'Ċ'),
+            (0, 'Ā'),
+            (0x7F, 'ġ'),
+            (0xAD, 'Ń'),
+        ] {
+            assert_eq!(alphabet.chars()[usize::from(byte)], c);
+            assert_eq!(alphabet.get(c), Some(byte));
+        }
+        for byte in 0..=255 {
+            assert_eq!(
+                alphabet.get(alphabet.chars()[usize::from(byte)]),
+                Some(byte)
+            );
+        }
+        assert_eq!(alphabet.get('語'), None);
+    }
+}

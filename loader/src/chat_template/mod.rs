@@ -3,15 +3,19 @@
 //! Templates are Jinja programs written for Python's jinja2 as transformers sets it up. They are
 //! rendered unedited by minijinja, with what Python would do differently replaced.
 
-mod python;
 mod strftime;
+mod tojson;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
+use std::thread;
+use std::time::SystemTime;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, ErrorKind, Value as Jinja};
+use minijinja::{AutoEscape, Environment, ErrorKind, State, Value as Jinja};
+use minijinja_contrib::pycompat;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -24,7 +28,12 @@ const MAX_TEMPLATE: u64 = 1 << 20;
 /// The largest `tokenizer_config.json` read, in bytes; it may list many added tokens.
 const MAX_TOKENIZER_CONFIG: u64 = 64 << 20;
 /// Steps that one rendering may take. A long conversation takes some ten thousand.
-const FUEL: u64 = 2_000_000;
+const FUEL: u64 = 400_000;
+/// What the template engine lets a template write for one step.
+const BYTES_PER_FUEL: u64 = 64;
+/// Stack of one rendering, in bytes. Most of it is never touched: only values nested as deep as
+/// the fuel allows need it.
+const STACK: usize = 256 << 20;
 /// Bytes that one rendering may write: far more than any context holds.
 const MAX_OUTPUT: usize = 8 << 20;
 /// The name of the template within its environment.
@@ -175,27 +184,43 @@ impl ChatTemplate {
         ]);
         variables.extend(self.tokens.clone());
         variables.extend(options.variables.clone());
-        let context = Jinja::from(Serde(Context {
+        let context = Context {
             variables,
             messages,
             add_generation_prompt: options.add_generation_prompt,
-        }));
-        let mut output = Bounded {
-            bytes: Vec::new(),
-            full: false,
         };
-        let rendered = self
-            .environment
-            .get_template(NAME)
-            .and_then(|template| template.render_captured_to(context, &mut output).map(drop));
+        // A template is somebody else's program: it gets a stack that its fuel cannot exhaust, and
+        // if it makes the engine panic, that ends here.
+        thread::scope(|scope| {
+            let worker = thread::Builder::new()
+                .name("chat-template".to_owned())
+                .stack_size(STACK)
+                .spawn_scoped(scope, || self.run(context))
+                .map_err(Error::io(&self.path, "start a thread for"))?;
+            worker.join().unwrap_or_else(|_| {
+                let problem = "the template engine panicked".to_owned();
+                Err(Error::ChatTemplate {
+                    path: self.path.clone(),
+                    problem,
+                })
+            })
+        })
+    }
+
+    fn run(&self, context: Context<'_>) -> Result<String, Error> {
+        let mut output = Bounded::default();
+        let rendered = self.environment.get_template(NAME).and_then(|template| {
+            template
+                .render_captured_to(Jinja::from(Serde(context)), &mut output)
+                .map(drop)
+        });
         match rendered {
             Err(_) if output.full => Err(Error::ChatTemplateOutput {
                 path: self.path.clone(),
                 limit: MAX_OUTPUT,
             }),
             Err(error) => Err(self.explain(&error)),
-            // The engine writes whole strings, so this is UTF-8 already.
-            Ok(()) => String::from_utf8(output.bytes).map_err(|error| Error::ChatTemplate {
+            Ok(()) => output.into_string().map_err(|error| Error::ChatTemplate {
                 path: self.path.clone(),
                 problem: error.to_string(),
             }),
@@ -234,8 +259,36 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.set_syntax(syntax);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_fuel(Some(FUEL));
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_debug(false);
+    environment.set_unknown_method_callback(python_method);
+    environment.add_filter("tojson", tojson::tojson);
+    environment.add_function("raise_exception", |message: String| -> Result<String, _> {
+        let error = minijinja::Error::new(ErrorKind::InvalidOperation, "raise_exception");
+        Err(error.with_source(Raised(message)))
+    });
+    environment.add_function("strftime_now", |format: &str| {
+        strftime::strftime(format, SystemTime::now())
+            .map_err(|problem| minijinja::Error::new(ErrorKind::InvalidOperation, problem))
+    });
     Ok(environment)
+}
+
+/// Python's methods on strings, lists and dicts.
+fn python_method(
+    state: &mut State<'_, '_>,
+    value: &Jinja,
+    method: &str,
+    args: &[Jinja],
+) -> Result<Jinja, minijinja::Error> {
+    if let ("format", Some(format)) = (method, value.as_str()) {
+        // `format` pads to any width at no charge, so the widths are charged here.
+        let numbers = format
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|digits| !digits.is_empty());
+        let widths = numbers.map(|digits| digits.parse().unwrap_or(u64::MAX));
+        state.consume_fuel(widths.fold(0, u64::saturating_add) / BYTES_PER_FUEL)?;
+    }
+    pycompat::unknown_method_callback(state, value, method, args)
 }
 
 /// The variables of one rendering. Those of ours come last, so that nothing overrides them.
@@ -253,9 +306,17 @@ struct Context<'a> {
 struct Raised(String);
 
 /// A buffer that refuses to grow beyond [`MAX_OUTPUT`].
+#[derive(Default)]
 struct Bounded {
     bytes: Vec<u8>,
     full: bool,
+}
+
+impl Bounded {
+    /// What was written; it consists of whole strings, so this does not fail.
+    fn into_string(self) -> Result<String, FromUtf8Error> {
+        String::from_utf8(self.bytes)
+    }
 }
 
 impl io::Write for Bounded {

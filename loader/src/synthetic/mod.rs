@@ -106,6 +106,12 @@ pub fn demo_config() -> Value {
     })
 }
 
+/// The `tokenizer.json` of every synthetic checkpoint: byte-level BPE with a few hundred merges
+/// learnt from a page about music, and the special tokens of Qwen3 and of the audio.
+pub fn tokenizer_json() -> Value {
+    Vocabulary::new().to_json()
+}
+
 /// Writes a random checkpoint into `dir`, which must be new or empty.
 ///
 /// Every file appears under its name only once it is complete, `config.json` last. Fails if the
@@ -247,4 +253,44 @@ fn write_file(
         let _ = fs::remove_file(&partial);
         Error::io(&path, "write")(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config::from_json(Path::new("c"), &demo_config()).unwrap()
+    }
+
+    #[test]
+    fn splits_into_even_parts() {
+        let specs = layout::tensors(&config());
+        for shards in [1, 2, 3, 7, specs.len()] {
+            let parts = split(&specs, shards, DType::F32);
+            assert_eq!(parts.len(), shards);
+            assert!(parts.iter().all(|part| !part.is_empty()));
+            assert_eq!(parts.concat(), specs);
+        }
+        let sizes: Vec<u64> = split(&specs, 3, DType::F32)
+            .iter()
+            .map(|part| {
+                part.iter()
+                    .map(|spec| weights::size(spec, DType::F32))
+                    .sum()
+            })
+            .collect();
+        assert!(sizes.iter().max() < sizes.iter().min().map(|least| least * 2).as_ref());
+    }
+
+    #[test]
+    fn the_vocabulary_is_sound() {
+        let vocabulary = Vocabulary::new();
+        assert_eq!(vocabulary.len(), 520);
+        let json = tokenizer_json();
+        assert_eq!(json["model"]["vocab"].as_object().unwrap().len(), 512);
+        assert_eq!(json["added_tokens"][0]["id"], 512);
+        assert_eq!(vocabulary.added_id(AUDIO_TOKEN), Some(518));
+        assert_eq!(vocabulary.added_id("chorus"), None);
+    }
 }

@@ -68,3 +68,110 @@ fn offset_and_scale(spec: &TensorSpec) -> (f32, f32) {
         Role::NormBias => (0.0, 0.05),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follows_the_published_generators() {
+        assert_eq!(fnv1a(b""), 0xCBF2_9CE4_8422_2325);
+        assert_eq!(fnv1a(b"a"), 0xAF63_DC4C_8601_EC8C);
+        // The first output of splitmix64 from state 0.
+        assert_eq!(mix(GOLDEN), 0xE220_A839_7B1D_CDAF);
+    }
+
+    #[test]
+    fn equals_an_independent_implementation() {
+        // Bits computed in Python from the description in the module's documentation.
+        let cases: &[(&str, &[usize], Role, u64, u32)] = &[
+            (
+                "temporal_expert.conv1.weight",
+                &[64, 128, 3],
+                Role::Linear,
+                0,
+                0x3C23_9D8F,
+            ),
+            (
+                "temporal_expert.conv1.weight",
+                &[64, 128, 3],
+                Role::Linear,
+                24575,
+                0x3D38_5747,
+            ),
+            (
+                "fusion.gate.weight",
+                &[64, 128],
+                Role::Linear,
+                100,
+                0xBD85_4B19,
+            ),
+            ("fusion.gate.bias", &[64], Role::Bias, 1, 0x3A22_463D),
+            (
+                "language_model.model.norm.weight",
+                &[128],
+                Role::NormWeight,
+                127,
+                0x3F85_07FA,
+            ),
+            (
+                "language_model.model.embed_tokens.weight",
+                &[576, 128],
+                Role::Embedding,
+                5,
+                0xBEC1_D268,
+            ),
+            (
+                "language_model.lm_head.weight",
+                &[576, 128],
+                Role::Output,
+                6,
+                0x3E67_1D10,
+            ),
+            (
+                "global_expert.embed_positions.weight",
+                &[1500, 64],
+                Role::Positions,
+                95999,
+                0xBD3E_B243,
+            ),
+            (
+                "global_expert.layer_norm.bias",
+                &[64],
+                Role::NormBias,
+                2,
+                0xBC93_9E2D,
+            ),
+        ];
+        for (name, shape, role, index, bits) in cases {
+            let spec = TensorSpec {
+                name: (*name).to_owned(),
+                shape: shape.to_vec(),
+                role: *role,
+            };
+            assert_eq!(
+                Elements::new(7, &spec).get(*index).to_bits(),
+                *bits,
+                "{name}[{index}]"
+            );
+        }
+    }
+
+    #[test]
+    fn linear_layers_have_the_variance_of_their_fan_in() {
+        let spec = TensorSpec {
+            name: "w".to_owned(),
+            shape: vec![64, 256],
+            role: Role::Linear,
+        };
+        let elements = Elements::new(1, &spec);
+        let squares: f64 = (0..64 * 256)
+            .map(|i| f64::from(elements.get(i)).powi(2))
+            .sum();
+        let variance = squares / (64.0 * 256.0);
+        assert!(
+            (variance * 256.0 - 1.0).abs() < 0.05,
+            "variance {variance}, expected 1/256"
+        );
+    }
+}
