@@ -1,7 +1,9 @@
 //! `tokenizer.json`: text to token ids and back.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use serde::de::IgnoredAny;
 use tokenizers::DecoderWrapper;
 
 use crate::error::Error;
@@ -32,8 +34,9 @@ impl Tokenizer {
             path: path.to_owned(),
             problem,
         };
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| bad(error.to_string()))?;
+        // Broken JSON is refused here, because it would make the tokenizers crate panic.
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| bad(error.to_string()))?;
+        let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(bad)?;
         match inner.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => {}
             Some(other) => {
@@ -64,25 +67,23 @@ impl Tokenizer {
 
     /// The tokens of a text. Special tokens written out in it are recognised; none are added.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
-        self.inner
-            .encode_fast(text, false)
+        guarded(|| self.inner.encode_fast(text, false))
             .map(|encoding| encoding.get_ids().to_vec())
-            .map_err(|error| self.failed("encode", error))
+            .map_err(|problem| self.failed("encode", problem))
     }
 
     /// The text of some tokens, with U+FFFD where their bytes are not UTF-8. Ids without text are
     /// passed over; special tokens too if `skip_special`.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, Error> {
-        self.inner
-            .decode(ids, skip_special)
-            .map_err(|error| self.failed("decode", error))
+        guarded(|| self.inner.decode(ids, skip_special))
+            .map_err(|problem| self.failed("decode", problem))
     }
 
-    fn failed(&self, action: &'static str, error: tokenizers::Error) -> Error {
+    fn failed(&self, action: &'static str, problem: String) -> Error {
         Error::Tokenize {
             path: self.path.clone(),
             action,
-            problem: error.to_string(),
+            problem,
         }
     }
 
@@ -132,6 +133,14 @@ impl Tokenizer {
         let bytes: Option<Vec<u8>> = token.chars().map(|c| self.byte_of.get(c)).collect();
         // A token outside the alphabet stands for itself, as in the tokenizers crate's decoder.
         Ok(bytes.unwrap_or_else(|| token.into_bytes()))
+    }
+}
+
+/// Runs the tokenizers crate, which panics on some files that are well-formed but make no sense.
+fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("the tokenizers crate panicked".to_owned()),
     }
 }
 
