@@ -345,7 +345,6 @@ fn case(epilogue: Epilogue, dtype: DType, (m, k, n): (usize, usize, usize)) -> C
         }
         let w = Linear::stack(parts)?;
         let device_x = cx.upload(&x, k)?;
-        let device_before = cx.upload(&before, outputs)?;
         let (x64, before64) = (reference::widen(&x), reference::widen(&before));
         let w64 = w.clone();
         Ok(Trial::new(
@@ -355,7 +354,7 @@ fn case(epilogue: Epilogue, dtype: DType, (m, k, n): (usize, usize, usize)) -> C
                 Epilogue::SwiGlu => Ok(gemm_swiglu(cx, &device_x, &w)?.to_vec()),
                 Epilogue::Gate => Ok(gemm_gate(cx, &device_x, &w)?.to_vec()),
                 Epilogue::Add => {
-                    let mut out = cx.upload(&device_before.to_vec(), outputs)?;
+                    let mut out = cx.upload(&before, outputs)?;
                     gemm_add(cx, &device_x, &w, &mut out)?;
                     Ok(out.to_vec())
                 }

@@ -238,12 +238,11 @@ fn cases() -> Vec<Case> {
                     .iter()
                     .flat_map(|(start, rows)| *start..start + rows)
                     .collect();
-                let device_qkv = cx.upload(&qkv, columns)?;
-                let mut kv = KvCache::new(cx, 2, pages.count(), kv_heads, head_dim)?;
+                    let mut kv = KvCache::new(cx, 2, pages.count(), kv_heads, head_dim)?;
                 let (qkv64, norm64) = (reference::widen(&qkv), norm.clone());
                 Ok(Trial::new(
                     move |cx| {
-                        let mut x = cx.upload(&device_qkv.to_vec(), columns)?;
+                        let mut x = cx.upload(&qkv, columns)?;
                         let batch = pages.batch(spans);
                         rope_kv(cx, &mut x, &batch, &norm, &rope, &mut kv, 1)?;
                         if x.data().is_empty() {
