@@ -1,5 +1,6 @@
 //! A checkpoint directory as a whole.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::chat_template::ChatTemplate;
@@ -88,6 +89,14 @@ impl Checkpoint {
     /// `generation_config.json`.
     pub fn generation_config(&self) -> &GenerationConfig {
         &self.generation_config
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 

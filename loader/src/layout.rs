@@ -1,4 +1,18 @@
 //! Every tensor of a checkpoint, by name and shape, as the config determines them.
+//!
+//! With `d` the experts' width and `D` the decoder's:
+//!
+//! | part | names | holds |
+//! |---|---|---|
+//! | experts | `temporal_expert.*`, `global_expert.*` | a Whisper encoder each: `conv1`, `conv2`, `embed_positions`, `layers.N.*`, `layer_norm` |
+//! | fusion | `fusion.extractor.*`, `fusion.injector.*` | attention with `q_norm` and `kv_norm` before it |
+//! | | `fusion.gate.*` | `[d, 2d]`, or `[1, 2d]` where the gate is per token |
+//! | | `fusion.ffn_norm.*`, `fusion.fc1.*`, `fusion.fc2.*` | the feed-forward network |
+//! | projector | `projector.linear_1.*`, `projector.linear_2.*` | `[hidden, d]`, `[D, hidden]` |
+//! | decoder | `language_model.model.*` | Qwen3 |
+//! | | `language_model.lm_head.weight` | `[vocab, D]`, absent when tied to the embeddings |
+//!
+//! Attention has no key bias in the experts and the fusion, and no bias at all in the decoder.
 
 use crate::config::{Config, ExpertConfig, Gate, TextConfig};
 

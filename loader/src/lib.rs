@@ -1,4 +1,51 @@
-//! Checkpoint directories for Gamut.
+//! Checkpoint directories for Gamut: the files that a music model is published as, opened, checked
+//! and typed. Nothing here computes; the engine asks for what it needs by name.
+//!
+//! A checkpoint is a Hugging Face directory:
+//!
+//! | file | read as | required |
+//! |---|---|---|
+//! | `config.json` | [`Config`]: every size and switch of the model | yes |
+//! | `model.safetensors`, or `model.safetensors.index.json` and its shards | [`Weights`] | yes |
+//! | `tokenizer.json`, byte-level | [`Tokenizer`] | yes |
+//! | `chat_template.jinja`, or a key in `tokenizer_config.json` | [`ChatTemplate`] | yes |
+//! | `tokenizer_config.json` | variables of the template, such as `eos_token` | no |
+//! | `generation_config.json` | [`GenerationConfig`]: defaults for sampling | no |
+//!
+//! The tensors and their names are listed in [`layout`]. [`synthetic`] writes random checkpoints of
+//! this layout, for first steps and tests.
+//!
+//! ```
+//! use gamut_loader::{Checkpoint, Message, OpenOptions, TemplateOptions, synthetic};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dir = tempfile::tempdir()?;
+//! synthetic::write(dir.path(), &synthetic::SyntheticOptions::default())?;
+//!
+//! let checkpoint = Checkpoint::open(dir.path(), &OpenOptions::default())?;
+//! let d = checkpoint.config().temporal.d_model;
+//! let expert = checkpoint.weights().scope("temporal_expert");
+//! let bias = expert.scope("layers").scope(0).tensor("fc2.bias", &[d])?;
+//! assert_eq!(bias.data.len(), d * bias.dtype.size());
+//!
+//! let messages = [Message::audio("user", "When does the chorus start?")];
+//! let prompt = checkpoint.chat_template().render(&messages, &TemplateOptions::default())?;
+//! let tokens = checkpoint.tokenizer().encode(&prompt)?;
+//! assert!(tokens.contains(&checkpoint.config().audio_token_index));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What can be relied on
+//!
+//! - Weights are mapped, not copied: a [`Tensor`] is a view into its file. See
+//!   [`OpenOptions::mmap`] for what may happen to the files meanwhile.
+//! - Files are not trusted. Every length is checked before memory is spent on it, every template
+//!   has a budget of steps, output and stack, and every [`Error`] names the file, the key or tensor,
+//!   what was found and what was expected.
+//! - Libraries underneath may panic on senseless tokenizers and templates; that is caught and
+//!   returned as an error.
+
 mod chat_template;
 mod checkpoint;
 mod config;

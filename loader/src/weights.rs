@@ -61,7 +61,7 @@ impl Display for DType {
 }
 
 /// One weight: a name, a shape, and bytes that it shares with the file it came from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tensor {
     /// The full name in the checkpoint.
     pub name: String,
@@ -72,6 +72,13 @@ pub struct Tensor {
     /// The elements, little-endian, at any alignment. A view into the mapped file: cloning it
     /// copies nothing, and it keeps the file mapped.
     pub data: Bytes,
+}
+
+impl fmt::Debug for Tensor {
+    /// All but the data, which may be gigabytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} {:?}", self.name, self.dtype, self.shape)
+    }
 }
 
 /// What a checkpoint holds under one name, whether or not the engine can compute with it.
@@ -93,6 +100,14 @@ pub struct Weights {
     path: PathBuf,
     shards: Vec<Shard>,
     tensors: BTreeMap<String, Located>,
+}
+
+impl fmt::Debug for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Weights")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 struct Shard {

@@ -1,5 +1,7 @@
 //! Chat templates from elsewhere: rendered as jinja2 does, and kept within bounds.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
+
 use std::path::Path;
 
 use gamut_loader::{ChatTemplate, Content, Error, Message, Part, TemplateOptions};

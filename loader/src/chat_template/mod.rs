@@ -6,6 +6,7 @@
 mod strftime;
 mod tojson;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
@@ -246,6 +247,14 @@ impl ChatTemplate {
                 problem: error.to_string(),
             },
         }
+    }
+}
+
+impl fmt::Debug for ChatTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChatTemplate")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
