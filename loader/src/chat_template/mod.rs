@@ -117,6 +117,9 @@ impl Default for TemplateOptions {
 }
 
 /// A parsed chat template.
+///
+/// Two things differ from transformers: `strftime_now` tells the time in UTC, and the training tag
+/// `{% generation %}` is a syntax error.
 pub struct ChatTemplate {
     path: PathBuf,
     environment: Environment<'static>,
