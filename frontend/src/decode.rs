@@ -24,7 +24,13 @@ pub(crate) struct Decoders {
 impl Decoders {
     pub(crate) fn new(file: String, params: AudioCodecParameters, info: &SourceInfo) -> Self {
         let (sample_rate, channels) = (info.sample_rate, info.channels);
-        Decoders { file, params, sample_rate, channels, idle: Mutex::default() }
+        Decoders {
+            file,
+            params,
+            sample_rate,
+            channels,
+            idle: Mutex::default(),
+        }
     }
 
     /// A decoder that has seen no packets.
@@ -37,7 +43,11 @@ impl Decoders {
             file: self.file.clone(),
             reason: error.to_string(),
         })?;
-        Ok(Decoder { inner, sample_rate: self.sample_rate, channels: self.channels })
+        Ok(Decoder {
+            inner,
+            sample_rate: self.sample_rate,
+            channels: self.channels,
+        })
     }
 
     /// Takes a decoder back.
@@ -101,7 +111,10 @@ impl Decoder {
     /// it keeps its time.
     pub(crate) fn decode(&mut self, segment: &Segment) -> Decoded {
         let mut mono = Vec::with_capacity((segment.end - segment.start) as usize);
-        let mut summary = Summary { is_stream_end: segment.is_last, ..Summary::default() };
+        let mut summary = Summary {
+            is_stream_end: segment.is_last,
+            ..Summary::default()
+        };
         summary.packets = segment.blocks.len();
         for (index, block) in segment.blocks.iter().enumerate() {
             let start = mono.len();
@@ -121,7 +134,10 @@ impl Decoder {
             mono.drain(start..keep_start);
         }
         if !all_finite(&mono) {
-            let place = mono.iter().position(|sample| !sample.is_finite()).unwrap_or(0);
+            let place = mono
+                .iter()
+                .position(|sample| !sample.is_finite())
+                .unwrap_or(0);
             summary.not_finite = Some((segment.start + place as u64, mono[place]));
         }
         Decoded { mono, summary }
@@ -129,7 +145,10 @@ impl Decoder {
 
     /// Appends at most `block.frames` mono frames to `mono`, or leaves it as it is.
     fn decode_block(&mut self, block: &Block, mono: &mut Vec<f32>) -> Result<(), String> {
-        let buffer = self.inner.decode(&block.packet).map_err(|error| error.to_string())?;
+        let buffer = self
+            .inner
+            .decode(&block.packet)
+            .map_err(|error| error.to_string())?;
         let (rate, channels) = (buffer.spec().rate(), buffer.num_planes());
         if (rate, channels) != (self.sample_rate, self.channels) {
             return Err(format!(
@@ -162,7 +181,11 @@ where
     let start = mono.len();
     let mut planes = buffer.iter_planes();
     let Some(first) = planes.next() else { return };
-    mono.extend(first[frames.clone()].iter().map(|&sample| sample.into_sample()));
+    mono.extend(
+        first[frames.clone()]
+            .iter()
+            .map(|&sample| sample.into_sample()),
+    );
     let sums = &mut mono[start..];
     for plane in planes {
         for (sum, &sample) in sums.iter_mut().zip(&plane[frames.clone()]) {

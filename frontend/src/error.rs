@@ -121,7 +121,9 @@ pub enum Error {
         value: f32,
     },
     /// Most packets could not be decoded.
-    #[error("{file}: {broken} of {packets} packets cannot be decoded ({reason}), expected at most half")]
+    #[error(
+        "{file}: {broken} of {packets} packets cannot be decoded ({reason}), expected at most half"
+    )]
     Decode {
         /// The file.
         file: String,

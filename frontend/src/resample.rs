@@ -12,7 +12,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::SAMPLE_RATE;
-use crate::simd;
+use crate::simd::{self, Filter};
 
 /// Stopband attenuation in dB.
 const ATTENUATION: f64 = 95.0;
@@ -40,7 +40,13 @@ impl Resampler {
         let gcd = gcd(rate, SAMPLE_RATE);
         let (up, down) = (u64::from(SAMPLE_RATE / gcd), u64::from(rate / gcd));
         if up == down {
-            return Resampler { up, down, half: 0, rows: Vec::new(), phases: 1 };
+            return Resampler {
+                up,
+                down,
+                half: 0,
+                rows: Vec::new(),
+                phases: 1,
+            };
         }
         let phases = up.min(MAX_PHASES);
         // In cycles per input sample.
@@ -55,25 +61,33 @@ impl Resampler {
 
         let taps = 2 * half;
         let mut rows = vec![0.0; (phases as usize + 1) * taps];
-        rows.par_chunks_exact_mut(taps).enumerate().for_each(|(phase, row)| {
-            let offset = (half - 1) as f64 + phase as f64 / phases as f64;
-            let weights: Vec<f64> = (0..taps)
-                .map(|k| {
-                    let t = k as f64 - offset;
-                    sinc(2.0 * cutoff * t) * kaiser(t / half as f64, beta)
-                })
-                .collect();
-            let sum: f64 = weights.iter().sum();
-            for (tap, weight) in row.iter_mut().zip(weights) {
-                *tap = (weight / sum) as f32;
-            }
-        });
-        Resampler { up, down, half, rows, phases }
+        rows.par_chunks_exact_mut(taps)
+            .enumerate()
+            .for_each(|(phase, row)| {
+                let offset = (half - 1) as f64 + phase as f64 / phases as f64;
+                let weights: Vec<f64> = (0..taps)
+                    .map(|k| {
+                        let t = k as f64 - offset;
+                        sinc(2.0 * cutoff * t) * kaiser(t / half as f64, beta)
+                    })
+                    .collect();
+                let sum: f64 = weights.iter().sum();
+                for (tap, weight) in row.iter_mut().zip(weights) {
+                    *tap = (weight / sum) as f32;
+                }
+            });
+        Resampler {
+            up,
+            down,
+            half,
+            rows,
+            phases,
+        }
     }
 
     /// Output samples of `frames` input frames: `ceil(frames * 16000 / rate)`.
     pub(crate) fn output_len(&self, frames: u64) -> u64 {
-        (u128::from(frames) * u128::from(self.up)).div_ceil(u128::from(self.down)) as u64
+        frames.saturating_mul(self.up).div_ceil(self.down)
     }
 
     /// The input frames that `outputs` depend on.
@@ -84,11 +98,11 @@ impl Resampler {
         first..last
     }
 
-    /// Output `n`'s input position: whole frames, and the remainder in units of `1 / up`.
+    /// Output `n`'s input position: whole frames, and the remainder in units of `1 / up`. `n` and the
+    /// rate are bounded so that the product fits.
     fn position(&self, n: u64) -> (u64, u64) {
-        let position = u128::from(n) * u128::from(self.down);
-        let up = u128::from(self.up);
-        ((position / up) as u64, (position % up) as u64)
+        let position = n.saturating_mul(self.down);
+        (position / self.up, position % self.up)
     }
 
     /// Resamples what can be resampled of `input`, a run of frames that starts at frame `start`, and
@@ -97,12 +111,17 @@ impl Resampler {
         let end = start + input.len() as u64;
         let border = 2 * self.half;
         if input.len() < border {
-            return Chunk { start, end, inner: None, head: input.to_vec(), tail: Vec::new() };
+            return Chunk {
+                start,
+                end,
+                inner: None,
+                head: input.to_vec(),
+                tail: Vec::new(),
+            };
         }
-        // Before the stream's first frame there is silence, which needs no neighbour.
-        let ready = if start == 0 { 0 } else { start + self.half.saturating_sub(1) as u64 };
-        let range = self.output_len(ready)..self.output_len(end - self.half as u64);
-        let samples = self.outputs(start, input, range.clone(), wanted);
+        let half = self.half as u64;
+        let range = self.output_len(start + half.saturating_sub(1))..self.output_len(end - half);
+        let samples = self.outputs(start as i64, input, range.clone(), wanted);
         Chunk {
             start,
             end,
@@ -112,70 +131,89 @@ impl Resampler {
         }
     }
 
-    /// Puts neighbouring chunks together: the outputs from `wanted`, cut to the last chunk's end.
+    /// Puts neighbouring chunks together: the outputs in `wanted`, cut to the last chunk's end. There
+    /// is silence before the first chunk and behind the last.
     pub(crate) fn stitch(&self, chunks: Vec<Chunk>, wanted: &Range<u64>) -> Vec<f32> {
-        let total = chunks.last().map_or(0, |chunk| self.output_len(chunk.end));
+        let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else {
+            return Vec::new();
+        };
+        let total = self.output_len(last.end);
+        let mut next = self.output_len(first.start);
         let mut pieces = Vec::with_capacity(2 * chunks.len() + 1);
-        // The input frames around the border that comes next, and the first output there.
-        let mut carry_start = chunks.first().map_or(0, |chunk| chunk.start);
-        let mut carry = Vec::new();
-        let mut next = 0;
+        // The frames around the border that comes next.
+        let mut carry = vec![0.0; self.half];
+        let mut carry_start = first.start as i64 - self.half as i64;
         for chunk in chunks {
             carry.extend(chunk.head);
             if let Some(inner) = chunk.inner {
                 pieces.push(self.outputs(carry_start, &carry, next..inner.range.start, wanted));
                 pieces.push(inner.samples);
                 next = inner.range.end;
-                carry_start = chunk.end - chunk.tail.len() as u64;
+                carry_start = chunk.end as i64 - chunk.tail.len() as i64;
                 carry = chunk.tail;
             }
         }
+        carry.extend(vec![0.0; self.half]);
         pieces.push(self.outputs(carry_start, &carry, next..total, wanted));
         concatenate(pieces)
     }
 
     /// The outputs that are both in `range` and in `wanted`, from `input`, which starts at frame
-    /// `start`. Frames outside of `input` count as silence.
+    /// `start` and holds all that they depend on.
     fn outputs(
         &self,
-        start: u64,
+        start: i64,
         input: &[f32],
         range: Range<u64>,
         wanted: &Range<u64>,
     ) -> Vec<f32> {
-        let range = range.start.max(wanted.start)..range.end.min(wanted.end);
+        let first = range.start.max(wanted.start);
+        let length = range.end.min(wanted.end).saturating_sub(first) as usize;
         if self.rows.is_empty() {
-            let frame = |n: u64| (n.saturating_sub(start) as usize).min(input.len());
-            return input[frame(range.start)..frame(range.end).max(frame(range.start))].to_vec();
+            let skipped = (first as i64 - start) as usize;
+            return input.iter().skip(skipped).take(length).copied().collect();
         }
-        let dot = simd::dot();
+        let filter = simd::filter();
         let taps = 2 * self.half;
-        let mut padded = vec![0.0; taps];
-        range
-            .map(|n| {
-                let (frame, phase) = self.position(n);
-                // Where the filter's first tap falls in `input`; it may stick out on both sides.
-                let first = frame as i64 - start as i64 - (self.half as i64 - 1);
-                let window = match usize::try_from(first).ok().and_then(|f| input.get(f..f + taps)) {
-                    Some(window) => window,
-                    None => {
-                        for (k, sample) in padded.iter_mut().enumerate() {
-                            let index = usize::try_from(first + k as i64).ok();
-                            *sample = index.and_then(|i| input.get(i)).copied().unwrap_or(0.0);
-                        }
-                        &padded[..]
-                    }
-                };
-                let row = |phase: usize| &self.rows[phase * taps..(phase + 1) * taps];
-                if self.phases == self.up {
-                    return dot(row(phase as usize), window);
+        // After `up` outputs, `down` frames on, the filters come again in the same order.
+        let (period, stride) = (self.up as usize, self.down as usize);
+        let mut out = vec![0.0; length];
+        for (index, group) in out.chunks_mut(simd::GROUP * period).enumerate() {
+            let base = first + (index * simd::GROUP * period) as u64;
+            for phase in 0..period.min(group.len()) {
+                let (frame, remainder) = self.position(base + phase as u64);
+                let offset = (frame as i64 - start) as usize + 1 - self.half;
+                let count = (group.len() - phase).div_ceil(period);
+                // Where the group ends early, its first window stands in.
+                let windows = std::array::from_fn(|j| {
+                    let repeat = if j < count { j } else { 0 };
+                    &input[offset + repeat * stride..][..taps]
+                });
+                let sums = self.filter(filter, remainder, windows);
+                for (slot, sum) in group.iter_mut().skip(phase).step_by(period).zip(sums) {
+                    *slot = sum;
                 }
-                let scaled = phase as f64 * self.phases as f64 / self.up as f64;
-                let (low, blend) = (scaled as usize, scaled.fract() as f32);
-                let (a, b) = (dot(row(low), window), dot(row(low + 1), window));
-                a + blend * (b - a)
-            })
-            .collect()
+            }
+        }
+        out
+    }
+
+    /// Filters windows that all lie at the same `remainder` of a position.
+    fn filter(
+        &self,
+        filter: Filter,
+        remainder: u64,
+        windows: [&[f32]; simd::GROUP],
+    ) -> [f32; simd::GROUP] {
+        let taps = 2 * self.half;
+        let row = |phase: usize| &self.rows[phase * taps..(phase + 1) * taps];
+        if self.phases == self.up {
+            return filter(row(remainder as usize), windows);
+        }
+        let phase = remainder as f64 * self.phases as f64 / self.up as f64;
+        let (low, blend) = (phase as usize, phase.fract() as f32);
+        let (low, high) = (filter(row(low), windows), filter(row(low + 1), windows));
+        std::array::from_fn(|j| low[j] + blend * (high[j] - low[j]))
     }
 }
 
@@ -214,7 +252,9 @@ fn concatenate(pieces: Vec<Vec<f32>>) -> Vec<f32> {
         slots.push((slot, piece));
         rest = behind;
     }
-    slots.into_par_iter().for_each(|(slot, piece)| slot.copy_from_slice(&piece));
+    slots
+        .into_par_iter()
+        .for_each(|(slot, piece)| slot.copy_from_slice(&piece));
     joined
 }
 

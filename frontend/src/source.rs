@@ -87,8 +87,13 @@ impl Source {
 
     /// A source that can be opened more than once: pipes are read into memory.
     pub(crate) fn reopenable(&self) -> Result<Cow<'_, Self>, Error> {
-        let Source::Path(path) = self else { return Ok(Cow::Borrowed(self)) };
-        let read_error = |source| Error::Read { file: self.name(), source };
+        let Source::Path(path) = self else {
+            return Ok(Cow::Borrowed(self));
+        };
+        let read_error = |source| Error::Read {
+            file: self.name(),
+            source,
+        };
         let metadata = std::fs::metadata(path).map_err(read_error)?;
         if metadata.is_dir() {
             return Err(Error::Directory { file: self.name() });
@@ -104,7 +109,10 @@ impl Source {
     pub(crate) fn open(&self) -> Result<MediaSourceStream<'static>, Error> {
         let (length, media): (u64, Box<dyn MediaSource>) = match self {
             Source::Path(path) => {
-                let read_error = |source| Error::Read { file: self.name(), source };
+                let read_error = |source| Error::Read {
+                    file: self.name(),
+                    source,
+                };
                 let file = File::open(path).map_err(read_error)?;
                 (file.metadata().map_err(read_error)?.len(), Box::new(file))
             }
@@ -113,6 +121,9 @@ impl Source {
         if length == 0 {
             return Err(Error::Empty { file: self.name() });
         }
-        Ok(MediaSourceStream::new(media, MediaSourceStreamOptions::default()))
+        Ok(MediaSourceStream::new(
+            media,
+            MediaSourceStreamOptions::default(),
+        ))
     }
 }
