@@ -398,6 +398,17 @@ mod x86 {
         ) -> [__m256; 2] {
             [f(a[0], b[0]), f(a[1], b[1])]
         }
+
+        #[inline(always)]
+        fn split_half(self, a: __m256) -> (__m256, __m256) {
+            proven!({
+                let at = _mm256_set1_epi32(SPLIT_AT as i32);
+                let offset = _mm256_sub_epi32(_mm256_castps_si256(a), at);
+                let exponent = _mm256_cvtepi32_ps(_mm256_srai_epi32::<23>(offset));
+                let bits = _mm256_and_si256(offset, _mm256_set1_epi32(MANTISSA as i32));
+                (_mm256_castsi256_ps(_mm256_add_epi32(bits, at)), exponent)
+            })
+        }
     }
 
     impl Simd for Avx2 {
@@ -492,11 +503,11 @@ mod x86 {
         }
         #[inline(always)]
         fn round(self, a: Self::V) -> Self::V {
-            a.map(|a| {
-                proven!(_mm256_round_ps::<
-                    { _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC },
-                >(a))
-            })
+            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            proven!([
+                _mm256_round_ps::<NEAREST>(a[0]),
+                _mm256_round_ps::<NEAREST>(a[1])
+            ])
         }
         #[inline(always)]
         fn scale(self, a: Self::V, n: Self::V) -> Self::V {
@@ -509,16 +520,8 @@ mod x86 {
         }
         #[inline(always)]
         fn split(self, a: Self::V) -> (Self::V, Self::V) {
-            let parts = a.map(|a| {
-                proven!({
-                    let at = _mm256_set1_epi32(SPLIT_AT as i32);
-                    let offset = _mm256_sub_epi32(_mm256_castps_si256(a), at);
-                    let exponent = _mm256_cvtepi32_ps(_mm256_srai_epi32::<23>(offset));
-                    let bits = _mm256_and_si256(offset, _mm256_set1_epi32(MANTISSA as i32));
-                    (_mm256_castsi256_ps(_mm256_add_epi32(bits, at)), exponent)
-                })
-            });
-            (parts.map(|p| p.0), parts.map(|p| p.1))
+            let (low, high) = (self.split_half(a[0]), self.split_half(a[1]));
+            ([low.0, high.0], [low.1, high.1])
         }
         #[inline(always)]
         fn sum(self, a: Self::V) -> f32 {

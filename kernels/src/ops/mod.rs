@@ -10,6 +10,7 @@ mod embed;
 mod gather;
 mod gemm;
 mod layer_norm;
+mod log_mel;
 mod rms_norm;
 mod rope_kv;
 
@@ -21,6 +22,7 @@ pub use embed::{Source, embed};
 pub use gather::gather;
 pub use gemm::{gemm, gemm_add, gemm_gate, gemm_gelu, gemm_swiglu};
 pub use layer_norm::{LayerNorm, layer_norm};
+pub use log_mel::{MelBank, log_mel};
 pub use rms_norm::{RmsNorm, rms_norm};
 pub use rope_kv::{QkNorm, Rope, rope_kv};
 
@@ -35,6 +37,7 @@ pub struct Op {
 /// Every operation, in the order of the forward pass.
 pub fn registry() -> Vec<Op> {
     vec![
+        log_mel::LOG_MEL,
         conv_stem::CONV_STEM,
         layer_norm::LAYER_NORM,
         gemm::GEMM,
