@@ -49,13 +49,14 @@ def main():
 
     of_asrfront, of_ffmpeg = {"packages": ["asrfront"]}, {"packages": [], "ffmpeg": ffmpeg_version}
     of_transformers = {"packages": ["transformers", "torch"]}
+    of_both = of_ffmpeg | of_transformers
     for name, work, details in [
         ("asrfront: samples", asrfront_samples, of_asrfront),
         ("asrfront: mel", lambda: asrfront_mel(samples), of_asrfront),
         ("asrfront: samples and mel", lambda: asrfront_mel(asrfront_samples()), of_asrfront),
         ("ffmpeg: samples", ffmpeg_samples, of_ffmpeg),
         ("transformers: mel", lambda: transformers_mel(samples), of_transformers),
-        ("ffmpeg + transformers: samples and mel", lambda: transformers_mel(ffmpeg_samples()), of_ffmpeg | of_transformers),
+        ("ffmpeg + transformers: samples and mel", lambda: transformers_mel(ffmpeg_samples()), of_both),
     ]:
         seconds = time_runs(work, args.runs)
         report(name, seconds, args.threads, audio_seconds=round(len(samples) / SAMPLE_RATE, 2), **details)

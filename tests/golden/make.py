@@ -27,16 +27,10 @@ FRAMES_PER_WINDOW = 3000
 
 def sampled_rows(rows: int, period: int) -> Tensor:
     """Up to ROWS row numbers: the ends, both sides of the first and last window border, the rest evenly spread."""
-    kept = {0, rows - 1}
     last_border = (rows - 1) // period * period
-    for border in {period, last_border}:
-        kept |= {row for row in (border - 1, border) if 0 <= row < rows}
-    spread = np.linspace(0, rows - 1, min(rows, 4 * ROWS)).round().astype(int).tolist()
-    step = max(1, len(spread) // (ROWS - len(kept)))
-    for row in spread[::step] + spread:
-        if len(kept) < ROWS:
-            kept.add(row)
-    return torch.tensor(sorted(kept))
+    borders = {row for border in (period, last_border) for row in (border - 1, border) if 0 <= row < rows}
+    spread = np.linspace(0, rows - 1, ROWS - len(borders)).round().astype(int)
+    return torch.tensor(sorted(borders | set(spread.tolist())))
 
 
 def as_rows(stage: Tensor) -> Tensor:
@@ -97,7 +91,8 @@ def main():
         }
         save_file(tensors, HERE / f"{name}.safetensors", metadata=digests)
         errors = " ".join(f"{stage} {tensors[f'{stage}.f32_error'][1]:.1e}" for stage in STAGES)
-        print(f"{name}: {time.monotonic() - started:.0f} s, least margin {tensors['margins'].min():.4f}, f32 error {errors}")
+        margin = tensors["margins"].min()
+        print(f"{name}: {time.monotonic() - started:.0f} s, least margin {margin:.4f}, f32 error {errors}")
 
 
 if __name__ == "__main__":

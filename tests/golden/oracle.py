@@ -11,7 +11,6 @@ exact product, so they belong to the model. In f32, everything is stock, which s
 import argparse
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +32,6 @@ WINDOW_SAMPLES = 30 * SAMPLE_RATE
 SAMPLES_PER_TOKEN = 640
 QUERY_BLOCK = 256  # rows of a score matrix held at once: 7,500 x 7,500 f64 would be 450 MB a head
 STAGES = ("mel", "temporal", "global", "fused", "projected", "logits")
-
-
-@dataclass
-class Prompt:
-    """A rendered question: its text, and its token ids with one placeholder for the audio."""
-
-    text: str
-    ids: list[int]
 
 
 def blocked_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> Tensor:
@@ -188,8 +179,8 @@ class Oracle:
         windows = [expert(window.unsqueeze(0)).last_hidden_state[0] for window in mel]
         return torch.cat([w.unflatten(0, (-1, 2)).mean(1) for w in windows])[:tokens]
 
-    def prompt(self, question: str) -> Prompt:
-        """The first turn as the checkpoint's own template and tokenizer write it."""
+    def prompt_tokens(self, question: str, audio_tokens: int) -> list[int]:
+        """The first turn as the checkpoint's own template and tokenizer write it, its placeholder expanded."""
         template = self.directory / "chat_template.jinja"
         if template.exists():
             source = template.read_text()
@@ -199,7 +190,12 @@ class Oracle:
         conversation = [{"role": "user", "content": content}]
         rendered, _ = render_jinja_template([conversation], chat_template=source, add_generation_prompt=True)
         tokenizer = Tokenizer.from_file(str(self.directory / "tokenizer.json"))
-        return Prompt(rendered[0], tokenizer.encode(rendered[0], add_special_tokens=False).ids)
+        ids = tokenizer.encode(rendered[0], add_special_tokens=False).ids
+        placeholder = self.config["audio_token_index"]
+        if ids.count(placeholder) != 1:
+            raise ValueError(f"{self.directory}: {ids.count(placeholder)} placeholders in the prompt, expected 1")
+        at = ids.index(placeholder)
+        return ids[:at] + [placeholder] * audio_tokens + ids[at + 1 :]
 
     def generate(self, ids: list[int], audio: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of the prompt's last position, `count` greedy tokens and each one's lead over the second best."""
@@ -223,13 +219,7 @@ class Oracle:
     def run(self, samples: np.ndarray, question: str, max_tokens: int) -> dict[str, Tensor]:
         """Every stage of the model page by its name, and `margins`. `samples` are 16 kHz mono in [-1, 1]."""
         count = math.ceil(len(samples) / SAMPLES_PER_TOKEN)
-        placeholder = self.config["audio_token_index"]
-        ids = self.prompt(question).ids
-        if ids.count(placeholder) != 1:
-            raise ValueError(f"{self.directory}: {ids.count(placeholder)} placeholders in the prompt, expected 1")
-        at = ids.index(placeholder)
-        ids[at : at + 1] = [placeholder] * count
-
+        ids = self.prompt_tokens(question, count)
         stages = {}
         stages["mel"] = log_mel(samples, self.config["temporal_config"]["num_mel_bins"], self.dtype)
         stages["temporal"] = self.encode(self.temporal, stages["mel"], count)
