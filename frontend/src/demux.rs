@@ -29,9 +29,6 @@ const MAX_CHANNELS: usize = 64;
 const MAX_PACKET_FRAMES: u64 = 1 << 20;
 /// What symphonia's decoder makes of every AAC packet, whatever the container says.
 const AAC_FRAMES: u64 = 1024;
-/// A segment ends with the packet that brings it to this many frames: 6 s at 44.1 kHz, enough to
-/// make the warm-up cheap. It must not depend on the number of threads.
-pub(crate) const SEGMENT_FRAMES: u64 = 1 << 18;
 
 /// One packet and the frames that it decodes to.
 pub(crate) struct Block {
@@ -149,6 +146,7 @@ pub(crate) struct Demuxer {
     entry: Entry,
     info: SourceInfo,
     trim: Trim,
+    segment_frames: u64,
     /// Frames of all packets read so far, and those of them that are kept.
     decoded: u64,
     kept: u64,
@@ -160,8 +158,9 @@ pub(crate) struct Demuxer {
 }
 
 impl Demuxer {
-    /// Recognises the container and chooses its audio track.
-    pub(crate) fn open(source: &Source) -> Result<Self, Error> {
+    /// Recognises the container and chooses its audio track. A segment ends with the packet that
+    /// brings it to `segment_frames`.
+    pub(crate) fn open(source: &Source, segment_frames: u64) -> Result<Self, Error> {
         let file = source.name();
         let mut hint = Hint::new();
         if let Some(extension) = source.extension() {
@@ -252,6 +251,7 @@ impl Demuxer {
             entry,
             info,
             trim,
+            segment_frames,
             decoded: 0,
             kept: 0,
             ahead: None,
@@ -321,7 +321,7 @@ impl Demuxer {
     pub(crate) fn next_segment(&mut self) -> Result<Option<Segment>, Error> {
         let start = self.kept;
         let mut blocks = Vec::new();
-        while self.kept - start < SEGMENT_FRAMES {
+        while self.kept - start < self.segment_frames {
             let Some(packet) = self.ahead.take() else {
                 break;
             };

@@ -12,6 +12,8 @@ mod mp4;
 mod resample;
 mod simd;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -90,5 +92,5 @@ pub struct Timing {
 /// # Errors
 /// See [`Error`]; each message names the file.
 pub fn load(source: &Source, options: &Options) -> Result<Audio, Error> {
-    load::load(source, options, load::Order::Parallel)
+    load::load(source, options, load::Plan::default())
 }

@@ -18,30 +18,54 @@ use crate::{Audio, Error, Options, SAMPLE_RATE, Source, SourceInfo, Timing};
 /// The latest second that a range may name: 31 years.
 const MAX_SECOND: f64 = 1e9;
 
-/// Who decodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// One decoder for each segment.
-    Parallel,
-    /// One decoder for all of them.
-    Serial,
+/// How to share the work. It makes no difference to the samples, which the tests check.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Whether one decoder takes all segments in turn, even where each could have its own.
+    pub(crate) serial: bool,
+    /// Frames that complete a segment.
+    pub(crate) segment_frames: u64,
 }
 
-pub(crate) fn load(source: &Source, options: &Options, order: Order) -> Result<Audio, Error> {
+impl Default for Plan {
+    /// Segments of 6 s at 44.1 kHz: warming up decoders costs about 2 %.
+    fn default() -> Self {
+        Plan {
+            serial: false,
+            segment_frames: 1 << 18,
+        }
+    }
+}
+
+pub(crate) fn load(source: &Source, options: &Options, plan: Plan) -> Result<Audio, Error> {
     let start = Instant::now();
     let selection = Selection::new(source, options)?;
     let source = source.reopenable()?;
-    let mut parts = decode(&source, &selection, order)?;
+    let mut parts = decode(&source, &selection, plan)?;
     if !parts.regular {
         tracing::debug!(
             file = source.name(),
             "irregular stream, decoding it serially"
         );
-        parts = decode(&source, &selection, Order::Serial)?;
+        parts = decode(
+            &source,
+            &selection,
+            Plan {
+                serial: true,
+                ..plan
+            },
+        )?;
     }
     let mut audio = parts.into_audio(source.name(), &selection)?;
     audio.timing.wall = start.elapsed();
     Ok(audio)
+}
+
+/// Whether `source` can be decoded in parallel.
+#[cfg(test)]
+pub(crate) fn is_regular(source: &Source, plan: Plan) -> Result<bool, Error> {
+    let selection = Selection::new(source, &Options::default())?;
+    decode(source, &selection, plan).map(|parts| parts.regular)
 }
 
 /// What to load, in output samples.
@@ -148,9 +172,9 @@ struct Parts {
     timing: Timing,
 }
 
-fn decode(source: &Source, selection: &Selection, order: Order) -> Result<Parts, Error> {
+fn decode(source: &Source, selection: &Selection, plan: Plan) -> Result<Parts, Error> {
     let read_time = Clock::default();
-    let mut demuxer = read_time.measure(|| Demuxer::open(source))?;
+    let mut demuxer = read_time.measure(|| Demuxer::open(source, plan.segment_frames))?;
     let resampler = Resampler::new(demuxer.info().sample_rate);
     let job = Job {
         decoders: demuxer.decoders(),
@@ -165,7 +189,7 @@ fn decode(source: &Source, selection: &Selection, order: Order) -> Result<Parts,
         resample_time: Clock::default(),
     };
     demuxer.skip_to(job.needed.start)?;
-    let serial = order == Order::Serial || job.entry == Entry::Start;
+    let serial = plan.serial || job.entry == Entry::Start;
     rayon::scope(|scope| {
         let result = if serial {
             job.read_serially(scope, &mut demuxer, selection)
