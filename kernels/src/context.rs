@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::error::Result;
 use crate::host::Host;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, View};
 use crate::work::Work;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -109,6 +109,14 @@ impl Context {
                 .copy_from_slice(&values[..values.len() / cols * cols]);
         }
         Ok(tensor)
+    }
+
+    /// A copy of `x`.
+    ///
+    /// # Errors
+    /// If the workspace is used up.
+    pub fn copy(&self, x: View<'_>) -> Result<Tensor> {
+        self.upload(&x.to_vec(), x.cols())
     }
 
     /// Runs an operation: on the host, or only notes it.

@@ -31,12 +31,12 @@ impl Tensor {
 
     /// The whole matrix, to read.
     pub fn view(&self) -> View<'_> {
-        self.columns(0, self.cols)
+        self.block(0, self.rows, 0, self.cols)
     }
 
     /// The whole matrix, to write.
     pub fn view_mut(&mut self) -> ViewMut<'_> {
-        self.columns_mut(0, self.cols)
+        self.block_mut(0, self.rows, 0, self.cols)
     }
 
     /// Columns `from .. from + cols`, to read.
@@ -44,18 +44,7 @@ impl Tensor {
     /// # Panics
     /// If the columns do not exist.
     pub fn columns(&self, from: usize, cols: usize) -> View<'_> {
-        assert!(
-            from + cols <= self.cols,
-            "columns {from}+{cols} of {}",
-            self.cols
-        );
-        View {
-            region: &self.region,
-            offset: from,
-            rows: self.rows,
-            cols,
-            stride: self.cols,
-        }
+        self.block(0, self.rows, from, cols)
     }
 
     /// Columns `from .. from + cols`, to write.
@@ -63,18 +52,7 @@ impl Tensor {
     /// # Panics
     /// If the columns do not exist.
     pub fn columns_mut(&mut self, from: usize, cols: usize) -> ViewMut<'_> {
-        assert!(
-            from + cols <= self.cols,
-            "columns {from}+{cols} of {}",
-            self.cols
-        );
-        ViewMut {
-            region: &mut self.region,
-            offset: from,
-            rows: self.rows,
-            cols,
-            stride: self.cols,
-        }
+        self.block_mut(0, self.rows, from, cols)
     }
 
     /// Rows `from .. from + rows`, to read.
@@ -82,19 +60,7 @@ impl Tensor {
     /// # Panics
     /// If the rows do not exist.
     pub fn rows_from(&self, from: usize, rows: usize) -> View<'_> {
-        assert!(
-            from + rows <= self.rows,
-            "rows {from}+{rows} of {}",
-            self.rows
-        );
-        let (offset, cols) = (from * self.cols, self.cols);
-        View {
-            region: &self.region,
-            offset,
-            rows,
-            cols,
-            stride: cols,
-        }
+        self.block(from, rows, 0, self.cols)
     }
 
     /// Rows `from .. from + rows`, to write.
@@ -102,19 +68,32 @@ impl Tensor {
     /// # Panics
     /// If the rows do not exist.
     pub fn rows_from_mut(&mut self, from: usize, rows: usize) -> ViewMut<'_> {
-        assert!(
-            from + rows <= self.rows,
-            "rows {from}+{rows} of {}",
-            self.rows
-        );
-        let (offset, cols) = (from * self.cols, self.cols);
-        ViewMut {
-            region: &mut self.region,
-            offset,
-            rows,
-            cols,
-            stride: cols,
-        }
+        self.block_mut(from, rows, 0, self.cols)
+    }
+
+    /// `rows` rows from `row` on, of each `cols` columns from `col` on, to read.
+    ///
+    /// # Panics
+    /// If the rows or columns do not exist.
+    pub fn block(&self, row: usize, rows: usize, col: usize, cols: usize) -> View<'_> {
+        self.check(row, rows, col, cols);
+        let (offset, stride) = (row * self.cols + col, self.cols);
+        View { region: &self.region, offset, rows, cols, stride }
+    }
+
+    /// `rows` rows from `row` on, of each `cols` columns from `col` on, to write.
+    ///
+    /// # Panics
+    /// If the rows or columns do not exist.
+    pub fn block_mut(&mut self, row: usize, rows: usize, col: usize, cols: usize) -> ViewMut<'_> {
+        self.check(row, rows, col, cols);
+        let (offset, stride) = (row * self.cols + col, self.cols);
+        ViewMut { region: &mut self.region, offset, rows, cols, stride }
+    }
+
+    fn check(&self, row: usize, rows: usize, col: usize, cols: usize) {
+        assert!(row + rows <= self.rows, "rows {row}+{rows} of {}", self.rows);
+        assert!(col + cols <= self.cols, "columns {col}+{cols} of {}", self.cols);
     }
 
     /// One row, on the host.

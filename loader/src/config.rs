@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::json::{self, Section};
 
 /// The largest `config.json` read, in bytes.
-const MAX_FILE: u64 = 16 << 20;
+pub(crate) const MAX_FILE: u64 = 16 << 20;
 /// The largest width of any vector: hidden sizes, feed-forward sizes, positions.
 const MAX_WIDTH: usize = 1 << 20;
 /// The largest context length, in tokens.

@@ -106,6 +106,14 @@ pub fn demo_config() -> Value {
     })
 }
 
+/// Reads a `config.json` to write a checkpoint of its sizes.
+///
+/// # Errors
+/// If the file cannot be read or is not JSON.
+pub fn read_config(path: &Path) -> Result<Value, Error> {
+    crate::json::read(path, crate::config::MAX_FILE)
+}
+
 /// The `tokenizer.json` of every synthetic checkpoint: byte-level BPE with a few hundred merges
 /// learnt from a page about music, and the special tokens of Qwen3 and of the audio.
 pub fn tokenizer_json() -> Value {

@@ -1,0 +1,292 @@
+//! Arguments, with the names that people know from llama.cpp and vLLM.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// Ask a music language model about a whole song.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Log what goes on to stderr.
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer a question about an audio file.
+    Ask(AskArgs),
+    /// Talk about an audio file; an empty line or end of input ends the talk.
+    Chat(ChatArgs),
+    /// Show a checkpoint's sizes and the memory that it takes.
+    Info(InfoArgs),
+    /// Check every operation against its formula.
+    Verify(VerifyArgs),
+    /// Write every stage of one pass to a safetensors file.
+    Inspect(InspectArgs),
+    /// Write a small random checkpoint of the full layout.
+    DemoModel(DemoModelArgs),
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceArg {
+    /// The best that there is: at present the host.
+    #[default]
+    Auto,
+    /// The CPU.
+    Host,
+}
+
+/// The device.
+#[derive(Debug, Args)]
+pub(crate) struct DeviceArgs {
+    /// Device to compute on.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) device: DeviceArg,
+    /// Threads of the host device; 0 takes one a core.
+    #[arg(long, short, default_value_t = 0)]
+    pub(crate) threads: usize,
+}
+
+/// The checkpoint and the context.
+#[derive(Debug, Args)]
+pub(crate) struct EngineArgs {
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// Longest sequence in tokens, the audio's (25 a second) included [default: the model's longest
+    /// song and 4096].
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) max_model_len: Option<usize>,
+    /// Read the weights into memory instead of mapping their files, so that truncating a file does
+    /// no harm.
+    #[arg(long)]
+    pub(crate) no_mmap: bool,
+}
+
+/// The audio.
+#[derive(Debug, Args)]
+pub(crate) struct AudioArgs {
+    /// Audio file (mp3, flac, ogg, m4a, wav), or - for standard input.
+    pub(crate) audio: PathBuf,
+    /// Second to start at.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) from: Option<f64>,
+    /// Second to end at.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) to: Option<f64>,
+    /// Take the first part of audio that is longer than the model takes.
+    #[arg(long)]
+    pub(crate) truncate: bool,
+}
+
+/// How an answer is drawn. What is not given is the checkpoint's recommendation.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct SamplingArgs {
+    /// Most tokens of an answer.
+    #[arg(long, short = 'n', default_value_t = 512)]
+    pub(crate) max_tokens: usize,
+    /// Divides the logits; 0 takes the most likely token.
+    #[arg(long)]
+    pub(crate) temperature: Option<f32>,
+    /// Draw among this many of the most likely tokens; 0 takes all.
+    #[arg(long)]
+    pub(crate) top_k: Option<usize>,
+    /// Draw among the most likely tokens that make up this probability.
+    #[arg(long)]
+    pub(crate) top_p: Option<f32>,
+    /// Draw among tokens of at least this probability relative to the most likely one.
+    #[arg(long)]
+    pub(crate) min_p: Option<f32>,
+    /// Same seed, same answer.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Weaken tokens that are in the prompt or the answer; 1 is off.
+    #[arg(long)]
+    pub(crate) repetition_penalty: Option<f32>,
+    /// Subtract from the logits of tokens in the answer.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) presence_penalty: f32,
+    /// Subtract from the logits of tokens in the answer for each time they are in it.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) frequency_penalty: f32,
+    /// Add to the logit of a token; may be repeated.
+    #[arg(long, value_name = "ID=BIAS", value_parser = parse_bias)]
+    pub(crate) logit_bias: Vec<(u32, f32)>,
+    /// End the answer before this text; may be repeated.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+    /// End the answer with this token; may be repeated.
+    #[arg(long, value_name = "ID")]
+    pub(crate) stop_token_id: Vec<u32>,
+    /// Go on past the model's end tokens.
+    #[arg(long)]
+    pub(crate) ignore_eos: bool,
+    /// Report the log-probability of each token, and of this many likely others.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "0")]
+    pub(crate) logprobs: Option<usize>,
+}
+
+/// What the chat template is told.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Prompt")]
+pub(crate) struct TemplateArgs {
+    /// System message.
+    #[arg(long)]
+    pub(crate) system: Option<String>,
+    /// Whether the model may think first, where its chat template has the flag.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) enable_thinking: Option<bool>,
+    /// Set a variable of the chat template to a JSON value; may be repeated.
+    #[arg(long, value_name = "NAME=JSON", value_parser = parse_variable)]
+    pub(crate) template_var: Vec<(String, Value)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AskArgs {
+    #[command(flatten)]
+    pub(crate) audio: AudioArgs,
+    /// The question.
+    #[arg(long, short)]
+    pub(crate) prompt: String,
+    /// Checkpoint directory [default: a demo model of random weights].
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) template: TemplateArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArgs {
+    #[command(flatten)]
+    pub(crate) audio: AudioArgs,
+    /// Checkpoint directory [default: a demo model of random weights].
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) template: TemplateArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// Checkpoint directory.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    #[command(flatten)]
+    pub(crate) audio: AudioArgs,
+    /// The question.
+    #[arg(long, short)]
+    pub(crate) prompt: String,
+    /// Checkpoint directory.
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Greedy tokens to take, end tokens or not.
+    #[arg(long, short = 'n', default_value_t = 16)]
+    pub(crate) max_tokens: usize,
+    /// File to write.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Audio file to decode and hear [default: 30 s of noise].
+    pub(crate) audio: Option<PathBuf>,
+    /// Checkpoint directory [default: a demo model of random weights].
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// Prompt lengths to process.
+    #[arg(long, short = 'p', value_name = "TOKENS", value_delimiter = ',', default_value = "512")]
+    pub(crate) n_prompt: Vec<usize>,
+    /// Numbers of tokens to generate.
+    #[arg(long, short = 'n', value_name = "TOKENS", value_delimiter = ',', default_value = "32")]
+    pub(crate) n_gen: Vec<usize>,
+    /// Tokens that are in the context before generation.
+    #[arg(long, short = 'd', value_name = "TOKENS", value_delimiter = ',', default_value = "0")]
+    pub(crate) n_depth: Vec<usize>,
+    /// Repetitions of every row, after one that is not counted.
+    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repetitions: u32,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoModelArgs {
+    /// Directory to write; it must be empty or not exist.
+    pub(crate) dir: PathBuf,
+    /// A config.json of other sizes, such as those of a real model.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Type of the weights.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) dtype: DTypeArg,
+    /// Other seed, other weights.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Weight files.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) shards: usize,
+}
+
+/// The type of weights.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum DTypeArg {
+    /// Single precision.
+    F32,
+    /// Half precision.
+    F16,
+    /// The upper half of single precision.
+    #[default]
+    Bf16,
+}
+
+fn parse_bias(text: &str) -> Result<(u32, f32), String> {
+    let (id, bias) = text.split_once('=').ok_or("expected ID=BIAS, such as 42=-1.5")?;
+    let id = id.parse().map_err(|e| format!("token id {id:?}: {e}"))?;
+    let bias: f32 = bias.parse().map_err(|e| format!("bias {bias:?}: {e}"))?;
+    if bias.is_nan() { Err("the bias is not a number".to_owned()) } else { Ok((id, bias)) }
+}
+
+fn parse_variable(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=JSON, such as tools=[]")?;
+    let value = serde_json::from_str(value).map_err(|e| format!("{name}: {e}"))?;
+    Ok((name.to_owned(), value))
+}

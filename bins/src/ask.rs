@@ -1,0 +1,148 @@
+//! `gamut ask`: one question, one answer.
+
+use crate::args::AskArgs;
+use crate::error::Error;
+use crate::output;
+use crate::progress::Progress;
+use crate::setup::{self, Heard, Opened};
+use gamut_engine::{Answer, Event, Token};
+use serde_json::{Value, json};
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::Instant;
+
+pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
+    let start = Instant::now();
+    let opened = setup::open(args.model.as_deref(), &args.engine)?;
+    let engine = &opened.engine;
+    let params = setup::sampling(engine, &args.sampling);
+    params.check(engine.model().config().text.vocab_size)?;
+    let heard = setup::hear(engine, &args.audio)?;
+    let mut session = engine.session(&heard.song);
+    if let Some(text) = &args.template.system {
+        session.system(text);
+    }
+    let variables = setup::variables(&args.template);
+    let mut printer = Printer::new(!args.json);
+    let answer =
+        session.ask(&args.prompt, &params, &variables, &mut |event| printer.take(event))?;
+    printer.finish()?;
+    if args.json {
+        output::write_json(&report(&opened, &heard, &answer, params.logprobs.is_some()))?;
+    } else if params.logprobs.is_some() {
+        for token in &answer.tokens {
+            output::write(&(logprob_line(&opened, token) + "\n"))?;
+        }
+    }
+    eprintln!("{}", times(&opened, &heard, &answer, start));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows an answer as it comes: the answer on stdout, thoughts on stderr.
+pub(crate) struct Printer {
+    shown: bool,
+    progress: Progress,
+    failed: Option<Error>,
+}
+
+impl Printer {
+    pub(crate) fn new(shown: bool) -> Printer {
+        Printer { shown, progress: Progress::new(), failed: None }
+    }
+
+    pub(crate) fn take(&mut self, event: Event<'_>) -> ControlFlow<()> {
+        match event {
+            Event::Prefill { done, total } => self.progress.show("prefill", done, total),
+            Event::Token { pieces, .. } if self.shown => {
+                for piece in pieces {
+                    if piece.reasoning {
+                        eprint!("{}", piece.text);
+                    } else if let Err(e) = output::write(&piece.text) {
+                        self.failed = Some(e);
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            Event::Token { .. } => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Ends the answer's last line.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        match self.failed {
+            Some(e) => Err(e),
+            None if self.shown => output::write("\n"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One line of where the time went.
+pub(crate) fn times(opened: &Opened, heard: &Heard, answer: &Answer, start: Instant) -> String {
+    let timing = &heard.audio.timing;
+    let mut parts = vec![
+        format!("open {}", output::duration(opened.load)),
+        format!("audio {:.1} s in {}", heard.song.seconds(), output::duration(timing.wall)),
+    ];
+    for (stage, time) in heard.song.times() {
+        parts.push(format!("{} {}", stage.name(), output::duration(*time)));
+    }
+    let fresh = answer.prompt_tokens - answer.cached_tokens;
+    parts.push(format!("prefill {fresh} tokens {}", output::duration(answer.prefill)));
+    // The first token comes with the prompt.
+    let steps = answer.tokens.len().saturating_sub(1);
+    let rate = steps as f64 / answer.decode.as_secs_f64();
+    let rate = if steps == 0 { String::new() } else { format!(", {rate:.1} tok/s") };
+    let (tokens, decode) = (answer.tokens.len(), output::duration(answer.decode));
+    parts.push(format!("decode {tokens} tokens {decode}{rate}"));
+    parts.push(format!("total {}", output::duration(start.elapsed())));
+    parts.join(" | ")
+}
+
+fn logprob_line(opened: &Opened, token: &Token) -> String {
+    let name = |id: u32| opened.engine.model().checkpoint().tokenizer().id_to_token(id);
+    let show = |id: u32, logprob: f32| {
+        format!("{id} {:?} {logprob:.4}", name(id).unwrap_or_default())
+    };
+    let top = token.top.iter().map(|(id, logprob)| show(*id, *logprob));
+    std::iter::once(show(token.id, token.logprob)).chain(top).collect::<Vec<_>>().join("  ")
+}
+
+fn report(opened: &Opened, heard: &Heard, answer: &Answer, logprobs: bool) -> Value {
+    let tokenizer = opened.engine.model().checkpoint().tokenizer();
+    let token = |id: u32, logprob: f32| {
+        json!({ "id": id, "token": tokenizer.id_to_token(id), "logprob": logprob })
+    };
+    let tokens = answer.tokens.iter().map(|t| {
+        let mut entry = token(t.id, t.logprob);
+        let top = t.top.iter().map(|(id, logprob)| token(*id, *logprob));
+        entry["top_logprobs"] = top.collect();
+        entry
+    });
+    let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+    let timing = &heard.audio.timing;
+    let mut times = json!({ "open": ms(opened.load), "audio": ms(timing.wall) });
+    for (stage, time) in heard.song.times() {
+        times[stage.name()] = ms(*time).into();
+    }
+    times["prefill"] = ms(answer.prefill).into();
+    times["decode"] = ms(answer.decode).into();
+    let mut report = json!({
+        "answer": answer.text,
+        "reasoning": answer.reasoning,
+        "finish_reason": answer.finish,
+        "usage": {
+            "prompt_tokens": answer.prompt_tokens,
+            "cached_tokens": answer.cached_tokens,
+            "audio_tokens": heard.song.tokens(),
+            "completion_tokens": answer.tokens.len(),
+        },
+        "audio_seconds": heard.song.seconds(),
+        "times_ms": times,
+    });
+    if logprobs {
+        report["logprobs"] = tokens.collect();
+    }
+    report
+}

@@ -1,0 +1,33 @@
+//! What the command can fail with. Every failure is one line on stderr and exit code 2.
+
+use std::path::PathBuf;
+
+#[derive(Debug)]
+pub(crate) enum Error {
+    Engine(gamut_engine::Error),
+    /// The output could not be written, such as to a pipe whose reader is gone.
+    Output(std::io::Error),
+    /// A question could not be read from the terminal.
+    Input(std::io::Error),
+    /// The demo model has no place to be kept.
+    DemoModel { dir: PathBuf, reason: String },
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Engine(e) => e.fmt(f),
+            Error::Output(e) => write!(f, "cannot write to standard output: {e}"),
+            Error::Input(e) => write!(f, "cannot read standard input: {e}"),
+            Error::DemoModel { dir, reason } => {
+                write!(f, "cannot keep the demo model in {}: {reason}", dir.display())
+            }
+        }
+    }
+}
+
+impl<E: Into<gamut_engine::Error>> From<E> for Error {
+    fn from(e: E) -> Error {
+        Error::Engine(e.into())
+    }
+}

@@ -1,0 +1,120 @@
+//! From arguments to an engine that has heard the audio.
+
+use crate::args::{AudioArgs, EngineArgs, SamplingArgs, TemplateArgs};
+use crate::error::Error;
+use crate::progress::Progress;
+use gamut_engine::{
+    Audio, AudioOptions, AudioSource, Engine, EngineOptions, Model, OpenOptions, SamplingParams,
+    Song,
+};
+use gamut_loader::synthetic::{self, SyntheticOptions};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// An engine with the time that it took to open.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) load: Duration,
+}
+
+/// Opens the checkpoint, or the demo model where none is named.
+pub(crate) fn open(model: Option<&Path>, args: &EngineArgs) -> Result<Opened, Error> {
+    let start = Instant::now();
+    let dir = match model {
+        Some(dir) => dir.to_owned(),
+        None => demo_model()?,
+    };
+    let model = Arc::new(Model::open(dir, &OpenOptions { mmap: !args.no_mmap })?);
+    let options = EngineOptions {
+        threads: args.device.threads,
+        max_model_len: args.max_model_len,
+    };
+    let engine = Engine::new(model, &options)?;
+    Ok(Opened { engine, load: start.elapsed() })
+}
+
+/// Where the demo model is kept; writes it there the first time.
+fn demo_model() -> Result<PathBuf, Error> {
+    eprintln!(
+        "No --model given: using a demo model of random weights. Its words carry no meaning."
+    );
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .unwrap_or_else(std::env::temp_dir);
+    let parent = cache.join("gamut");
+    let dir = parent.join(concat!("demo-", env!("CARGO_PKG_VERSION")));
+    if dir.join("config.json").is_file() {
+        return Ok(dir);
+    }
+    let failed = |e: std::io::Error| Error::DemoModel { dir: dir.clone(), reason: e.to_string() };
+    std::fs::create_dir_all(&parent).map_err(failed)?;
+    // Written aside and renamed: another process may be doing the same.
+    let aside = parent.join(format!("demo-{}.partial", std::process::id()));
+    synthetic::write(&aside, &SyntheticOptions::default()).map_err(gamut_engine::Error::from)?;
+    if let Err(e) = std::fs::rename(&aside, &dir) {
+        std::fs::remove_dir_all(&aside).map_err(failed)?;
+        if !dir.join("config.json").is_file() {
+            return Err(failed(e));
+        }
+    }
+    Ok(dir)
+}
+
+/// Audio, decoded and heard.
+pub(crate) struct Heard {
+    pub(crate) audio: Audio,
+    pub(crate) song: Song,
+}
+
+/// Decodes the audio and lets the model hear it.
+pub(crate) fn hear(engine: &Engine, args: &AudioArgs) -> Result<Heard, Error> {
+    let audio = load_audio(engine, args)?;
+    let mut progress = Progress::new();
+    let song = engine.hear(&audio.samples, &mut progress)?;
+    Ok(Heard { audio, song })
+}
+
+/// Decodes the audio.
+pub(crate) fn load_audio(engine: &Engine, args: &AudioArgs) -> Result<Audio, Error> {
+    let source = match args.audio.as_os_str() == "-" {
+        true => AudioSource::from_stdin().map_err(gamut_engine::Error::from)?,
+        false => AudioSource::Path(args.audio.clone()),
+    };
+    let options = AudioOptions {
+        from: args.from,
+        to: args.to,
+        truncate: args.truncate,
+        max_seconds: f64::INFINITY,
+    };
+    Ok(engine.load_audio(&source, &options)?)
+}
+
+/// The checkpoint's recommendation, with what the arguments say put over it.
+pub(crate) fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
+    let recommended = SamplingParams::recommended(engine.model().checkpoint().generation_config());
+    SamplingParams {
+        temperature: args.temperature.unwrap_or(recommended.temperature),
+        top_k: args.top_k.unwrap_or(recommended.top_k),
+        top_p: args.top_p.unwrap_or(recommended.top_p),
+        min_p: args.min_p.unwrap_or(recommended.min_p),
+        seed: args.seed,
+        repetition_penalty: args.repetition_penalty.unwrap_or(recommended.repetition_penalty),
+        presence_penalty: args.presence_penalty,
+        frequency_penalty: args.frequency_penalty,
+        logit_bias: args.logit_bias.clone(),
+        max_tokens: args.max_tokens,
+        stop: args.stop.clone(),
+        stop_token_ids: args.stop_token_id.clone(),
+        ignore_eos: args.ignore_eos,
+        logprobs: args.logprobs,
+    }
+}
+
+/// Variables of the chat template.
+pub(crate) fn variables(args: &TemplateArgs) -> Map<String, Value> {
+    let thinking = args.enable_thinking.map(|b| ("enable_thinking".to_owned(), b.into()));
+    thinking.into_iter().chain(args.template_var.iter().cloned()).collect()
+}

@@ -1,0 +1,47 @@
+//! `gamut verify`: every operation against its formula.
+
+use crate::args::VerifyArgs;
+use crate::error::Error;
+use crate::output;
+use gamut_kernels::{Finding, Host};
+use serde_json::json;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Error> {
+    let host = Arc::new(Host::new(args.device.threads)?);
+    let mut findings: Vec<Finding> = Vec::new();
+    gamut_kernels::verify(&host, |finding| findings.push(finding))?;
+    let failed = findings.iter().filter(|f| !f.passed()).count();
+    let isa = format!("{:?}", host.isa()).to_lowercase();
+    if args.json {
+        let cases = findings.iter().map(|f| {
+            json!({
+                "op": f.op, "case": f.case, "max_abs": f.max_abs, "relative": f.relative,
+                "tolerance": f.tolerance, "passed": f.passed(),
+            })
+        });
+        let cases: Vec<_> = cases.collect();
+        output::write_json(&json!({ "device": "host", "isa": isa, "failed": failed, "cases": cases }))?;
+    } else {
+        let head = ["op", "case", "max abs", "relative", "tolerance", "verdict"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        for f in &findings {
+            rows.push(vec![
+                f.op.to_owned(),
+                f.case.clone(),
+                format!("{:.1e}", f.max_abs),
+                format!("{:.1e}", f.relative),
+                format!("{:.0e}", f.tolerance),
+                (if f.passed() { "ok" } else { "FAILED" }).to_owned(),
+            ]);
+        }
+        output::write_table(&rows)?;
+        let threads = host.threads();
+        output::write(&format!(
+            "{} cases on the host ({isa}, {threads} threads), {failed} failed\n",
+            findings.len()
+        ))?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,70 @@
+//! Weights of a checkpoint as the operations take them, followed by name like a path.
+
+use crate::error::Error;
+use gamut_kernels::ops::{LayerNorm, RmsNorm};
+use gamut_kernels::{DType, Linear, Weight};
+use gamut_loader::Scope;
+use std::fmt::Display;
+
+/// A place in the checkpoint's tree of names.
+pub(super) struct Bind<'a>(pub(super) Scope<'a>);
+
+impl<'a> Bind<'a> {
+    /// The place below `name`.
+    pub(super) fn at(&self, name: impl Display) -> Bind<'a> {
+        Bind(self.0.scope(name))
+    }
+
+    /// The tensor `name` of `shape`, as a matrix of `shape[0]` rows; a vector is one row.
+    pub(super) fn weight(&self, name: &str, shape: &[usize]) -> Result<Weight, Error> {
+        let tensor = self.0.tensor(name, shape)?;
+        let dtype = match tensor.dtype {
+            gamut_loader::DType::F32 => DType::F32,
+            gamut_loader::DType::F16 => DType::F16,
+            gamut_loader::DType::BF16 => DType::BF16,
+        };
+        let (rows, cols) = match shape {
+            [cols] => (1, *cols),
+            [rows, inner @ ..] => (*rows, inner.iter().product()),
+            [] => (1, 1),
+        };
+        Ok(Weight::new(dtype, rows, cols, tensor.data)?)
+    }
+
+    /// `weight` `[out, in]` and `bias` `[out]` of this place.
+    pub(super) fn linear(&self, outputs: usize, inputs: usize) -> Result<Linear, Error> {
+        self.convolution(&[outputs, inputs])
+    }
+
+    /// As [`Bind::linear`], for a weight of any shape `[out, ..]`.
+    pub(super) fn convolution(&self, shape: &[usize]) -> Result<Linear, Error> {
+        let bias = self.weight("bias", &shape[..1])?;
+        Ok(Linear::new(self.weight("weight", shape)?, Some(bias))?)
+    }
+
+    /// The named linear layers `[out, in]` stacked, each with a bias or without.
+    pub(super) fn stack<const N: usize>(
+        &self,
+        layers: [(&str, usize, bool); N],
+        inputs: usize,
+    ) -> Result<Linear, Error> {
+        let mut parts = Vec::with_capacity(N);
+        for (name, outputs, bias) in layers {
+            let layer = self.at(name);
+            let bias = bias.then(|| layer.weight("bias", &[outputs])).transpose()?;
+            parts.push((layer.weight("weight", &[outputs, inputs])?, bias));
+        }
+        Ok(Linear::stack(parts)?)
+    }
+
+    /// A layer normalisation over `d` channels.
+    pub(super) fn layer_norm(&self, d: usize, eps: f64) -> Result<LayerNorm, Error> {
+        let (weight, bias) = (self.weight("weight", &[d])?, self.weight("bias", &[d])?);
+        Ok(LayerNorm { weight, bias, eps: eps as f32 })
+    }
+
+    /// A root-mean-square normalisation over `d` channels.
+    pub(super) fn rms_norm(&self, d: usize, eps: f64) -> Result<RmsNorm, Error> {
+        Ok(RmsNorm { weight: self.weight("weight", &[d])?, eps: eps as f32 })
+    }
+}

@@ -1,0 +1,135 @@
+//! The Qwen3 decoder over paged keys and values.
+
+use super::bind::Bind;
+use crate::error::Error;
+use gamut_kernels::ops::{
+    QkNorm, RmsNorm, Rope, Source, attention_paged, embed, gather, gemm, gemm_add, gemm_swiglu,
+    rms_norm, rope_kv,
+};
+use gamut_kernels::{Context, KvCache, Linear, Sequence, Tensor, View, Weight};
+use gamut_loader::TextConfig;
+
+#[derive(Debug)]
+pub(super) struct Decoder {
+    embed_tokens: Weight,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    lm_head: Linear,
+}
+
+#[derive(Debug)]
+struct Layer {
+    input_layernorm: RmsNorm,
+    qkv_proj: Linear,
+    qk_norm: QkNorm,
+    o_proj: Linear,
+    post_attention_layernorm: RmsNorm,
+    gate_up_proj: Linear,
+    down_proj: Linear,
+}
+
+/// What one step of the decoder reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    /// The embedding of every row.
+    pub(crate) sources: &'a [Source],
+    /// The projected audio, where a source asks for it.
+    pub(crate) audio: Option<View<'a>>,
+    /// Whose rows they are.
+    pub(crate) sequences: &'a [Sequence<'a>],
+    /// The rows whose logits are wanted.
+    pub(crate) wanted: &'a [usize],
+}
+
+impl Decoder {
+    pub(super) fn bind(w: &Bind<'_>, config: &TextConfig) -> Result<Decoder, Error> {
+        let (vocab, d) = (config.vocab_size, config.hidden_size);
+        let model = w.at("model");
+        let embed_tokens = model.at("embed_tokens").weight("weight", &[vocab, d])?;
+        let lm_head = if config.tie_word_embeddings {
+            embed_tokens.clone()
+        } else {
+            w.at("lm_head").weight("weight", &[vocab, d])?
+        };
+        let layers = model.at("layers");
+        Ok(Decoder {
+            embed_tokens,
+            layers: (0..config.num_hidden_layers)
+                .map(|i| Layer::bind(&layers.at(i), config))
+                .collect::<Result<_, _>>()?,
+            norm: model.at("norm").rms_norm(d, config.rms_norm_eps)?,
+            lm_head: Linear::new(lm_head, None)?,
+        })
+    }
+
+    /// Writes the batch's keys and values and returns the logits `[wanted.len(), vocab]`.
+    pub(super) fn forward(
+        &self,
+        cx: &Context,
+        batch: &Batch<'_>,
+        rope: &Rope,
+        kv: &mut KvCache,
+    ) -> Result<Tensor, Error> {
+        let mut x = embed(cx, &self.embed_tokens, batch.audio, batch.sources)?;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let attended = layer.attend(cx, &x, batch.sequences, rope, kv, i)?;
+            if i + 1 == self.layers.len() {
+                // Nobody reads the other rows any more.
+                x = gather(cx, &x, batch.wanted)?;
+                let attended = gather(cx, &attended, batch.wanted)?;
+                layer.feed_forward(cx, &attended, &mut x)?;
+            } else {
+                layer.feed_forward(cx, &attended, &mut x)?;
+            }
+        }
+        let x = rms_norm(cx, &x, &self.norm)?;
+        Ok(gemm(cx, &x, &self.lm_head)?)
+    }
+}
+
+impl Layer {
+    fn bind(w: &Bind<'_>, config: &TextConfig) -> Result<Layer, Error> {
+        let (d, ffn, eps) = (config.hidden_size, config.intermediate_size, config.rms_norm_eps);
+        let q = config.num_attention_heads * config.head_dim;
+        let kv = config.num_key_value_heads * config.head_dim;
+        let (attn, mlp) = (w.at("self_attn"), w.at("mlp"));
+        Ok(Layer {
+            input_layernorm: w.at("input_layernorm").rms_norm(d, eps)?,
+            qkv_proj: attn
+                .stack([("q_proj", q, false), ("k_proj", kv, false), ("v_proj", kv, false)], d)?,
+            qk_norm: QkNorm {
+                q: attn.at("q_norm").rms_norm(config.head_dim, eps)?,
+                k: attn.at("k_norm").rms_norm(config.head_dim, eps)?,
+            },
+            o_proj: attn.stack([("o_proj", d, false)], q)?,
+            post_attention_layernorm: w.at("post_attention_layernorm").rms_norm(d, eps)?,
+            gate_up_proj: mlp.stack([("gate_proj", ffn, false), ("up_proj", ffn, false)], d)?,
+            down_proj: mlp.stack([("down_proj", d, false)], ffn)?,
+        })
+    }
+
+    /// What each row takes from its sequence, before `o_proj`.
+    fn attend(
+        &self,
+        cx: &Context,
+        x: &Tensor,
+        sequences: &[Sequence<'_>],
+        rope: &Rope,
+        kv: &mut KvCache,
+        layer: usize,
+    ) -> Result<Tensor, Error> {
+        let h = rms_norm(cx, x, &self.input_layernorm)?;
+        let mut qkv = gemm(cx, &h, &self.qkv_proj)?;
+        rope_kv(cx, &mut qkv, sequences, &self.qk_norm, rope, kv, layer)?;
+        let q = qkv.columns(0, self.o_proj.inputs());
+        Ok(attention_paged(cx, q, sequences, kv, layer)?)
+    }
+
+    fn feed_forward(&self, cx: &Context, attended: &Tensor, x: &mut Tensor) -> Result<(), Error> {
+        gemm_add(cx, attended, &self.o_proj, &mut *x)?;
+        let h = rms_norm(cx, &*x, &self.post_attention_layernorm)?;
+        let h = gemm_swiglu(cx, &h, &self.gate_up_proj)?;
+        gemm_add(cx, &h, &self.down_proj, x)?;
+        Ok(())
+    }
+}

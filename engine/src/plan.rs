@@ -1,0 +1,109 @@
+//! How much memory a model's work takes, found by a dry run of the forward pass.
+
+use crate::engine::max_model_len;
+use crate::error::Error;
+use crate::model::{Batch, Model};
+use crate::session::PREFILL_CHUNK;
+use gamut_kernels::ops::{Rope, Source};
+use gamut_kernels::{Context, KvCache, PAGE, Sequence};
+use serde::Serialize;
+
+/// Memory in bytes. All but the weights is anonymous; the weights are the checkpoint's files,
+/// mapped, unless they were read into memory on request.
+#[derive(Clone, Debug, Serialize)]
+pub struct MemoryPlan {
+    /// Weights.
+    pub weights: u64,
+    /// Keys and values of `max_model_len` positions.
+    pub kv: u64,
+    /// Activations of the widest stage, for the longest clip.
+    pub workspace: u64,
+    /// The longest clip: its samples, and its tokens among the decoder's embeddings.
+    pub audio: u64,
+    /// Cosines and sines of the rotary embedding.
+    pub rope: u64,
+    /// Longest sequence in tokens.
+    pub max_model_len: usize,
+    #[serde(skip)]
+    pub(crate) kv_elements: usize,
+    #[serde(skip)]
+    pub(crate) workspace_elements: usize,
+}
+
+impl MemoryPlan {
+    /// The plan for a context of `asked` tokens (or the default) on a host of `threads` threads.
+    ///
+    /// # Errors
+    /// If the context is longer than the model's positions.
+    pub fn new(model: &Model, asked: Option<usize>, threads: usize) -> Result<MemoryPlan, Error> {
+        let config = model.config();
+        let text = &config.text;
+        let max_model_len = max_model_len(model, asked)?;
+        let pages = max_model_len.div_ceil(PAGE);
+        let samples = config.max_audio_seconds * gamut_frontend::SAMPLE_RATE as usize;
+        let encoding = dry_encode(model, samples, threads)?;
+        let chunk = PREFILL_CHUNK.min(max_model_len);
+        let decoding = dry_decode(model, max_model_len - chunk, chunk, threads)?;
+        let kv = KvCache::bytes(
+            text.num_hidden_layers,
+            pages,
+            text.num_key_value_heads,
+            text.head_dim,
+        );
+        let element = size_of::<f32>();
+        let embeddings = Model::audio_tokens(samples) * text.hidden_size;
+        let workspace_elements = encoding.workspace_peak().max(decoding.workspace_peak());
+        Ok(MemoryPlan {
+            weights: model.checkpoint().weights().total_bytes(),
+            kv: kv as u64,
+            workspace: (workspace_elements * element) as u64,
+            audio: ((samples + embeddings) * element) as u64,
+            rope: Rope::bytes(text.head_dim, pages * PAGE) as u64,
+            max_model_len,
+            kv_elements: kv / element,
+            workspace_elements,
+        })
+    }
+
+    /// All of the anonymous memory.
+    pub fn anonymous(&self) -> u64 {
+        self.kv + self.workspace + self.audio + self.rope
+    }
+}
+
+/// Encodes a clip of `samples` without computing.
+pub(crate) fn dry_encode(model: &Model, samples: usize, threads: usize) -> Result<Context, Error> {
+    let cx = Context::plan(threads);
+    // Zeroed memory that is never touched costs nothing.
+    model.encode(&cx, &vec![0.0; samples], &mut ())?;
+    Ok(cx)
+}
+
+/// Takes a step of `rows` positions after `start` others, and samples, without computing.
+pub(crate) fn dry_decode(
+    model: &Model,
+    start: usize,
+    rows: usize,
+    threads: usize,
+) -> Result<Context, Error> {
+    let text = &model.config().text;
+    let pages: Vec<u32> = (0..(start + rows).div_ceil(PAGE) as u32).collect();
+    let rope = Rope::new(text.rope_theta as f32, text.head_dim, start + rows);
+    let mut kv = KvCache::new(
+        &Context::plan(threads),
+        text.num_hidden_layers,
+        pages.len(),
+        text.num_key_value_heads,
+        text.head_dim,
+    )?;
+    let cx = Context::plan(threads);
+    let batch = Batch {
+        sources: &vec![Source::Token(0); rows],
+        audio: None,
+        sequences: &[Sequence { start, rows, pages: &pages }],
+        wanted: &[rows.saturating_sub(1)],
+    };
+    let logits = model.decode(&cx, &batch, &rope, &mut kv)?;
+    drop(logits);
+    Ok(cx)
+}
