@@ -47,7 +47,28 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
 #[inline(always)]
 pub(crate) fn log10<S: Simd>(s: S, x: S::V) -> S::V {
     let (mantissa, exponent) = s.split(x);
-    let t = s.sub(mantissa, s.splat(1.0));
+    s.fma(
+        exponent,
+        s.splat(std::f32::consts::LOG10_2),
+        s.mul(ln_mantissa(s, mantissa), s.splat(std::f32::consts::LOG10_E)),
+    )
+}
+
+/// ln(x) of positive normal lanes, within 1e-7 of the greater of 1 and the result.
+#[inline(always)]
+pub(crate) fn ln<S: Simd>(s: S, x: S::V) -> S::V {
+    let (mantissa, exponent) = s.split(x);
+    s.fma(
+        exponent,
+        s.splat(std::f32::consts::LN_2),
+        ln_mantissa(s, mantissa),
+    )
+}
+
+/// ln(x) from 0.75 to 1.5.
+#[inline(always)]
+fn ln_mantissa<S: Simd>(s: S, x: S::V) -> S::V {
+    let t = s.sub(x, s.splat(1.0));
     // (ln(1+t) - t + t^2/2) / t^3 on [-1/4, 1/2], error 1e-9.
     let p = horner(
         s,
@@ -64,12 +85,7 @@ pub(crate) fn log10<S: Simd>(s: S, x: S::V) -> S::V {
             -0.5,
         ],
     );
-    let ln = s.fma(s.mul(t, t), p, t);
-    s.fma(
-        exponent,
-        s.splat(std::f32::consts::LOG10_2),
-        s.mul(ln, s.splat(std::f32::consts::LOG10_E)),
-    )
+    s.fma(s.mul(t, t), p, t)
 }
 
 /// `x / 2 * (1 + erf(x / sqrt 2))` within 1e-7 of the greater of 1 and |x|.
@@ -125,10 +141,10 @@ mod tests {
     struct Sweep<'a>(&'a [f32]);
 
     impl Kernel for Sweep<'_> {
-        type Output = Vec<[f32; 5]>;
+        type Output = Vec<[f32; 6]>;
 
         #[inline(always)]
-        fn run<S: Simd>(self, s: S) -> Vec<[f32; 5]> {
+        fn run<S: Simd>(self, s: S) -> Vec<[f32; 6]> {
             let mut rows = Vec::new();
             for &x in self.0 {
                 let v = s.splat(x);
@@ -136,6 +152,7 @@ mod tests {
                 let results = [
                     exp(s, v),
                     log10(s, positive),
+                    ln(s, positive),
                     gelu(s, v),
                     sigmoid(s, v),
                     silu(s, v),
@@ -153,11 +170,16 @@ mod tests {
     #[test]
     fn close_to_the_formula_and_the_same_everywhere() {
         let xs: Vec<f32> = (-4000..4000).map(|i| i as f32 * 0.0217).collect();
-        let functions: [(&str, Reference, Reference); 5] = [
+        let functions: [(&str, Reference, Reference); 6] = [
             ("exp", f64::exp, |y| 3e-7 * y + 2e-38),
             (
                 "log10",
                 |x| (x * x).max(1e-10).log10(),
+                |y| 2e-7 * y.abs().max(1.0),
+            ),
+            (
+                "ln",
+                |x| (x * x).max(1e-10).ln(),
                 |y| 2e-7 * y.abs().max(1.0),
             ),
             (

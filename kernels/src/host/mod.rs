@@ -1,5 +1,6 @@
 //! The CPU: threads, vector instructions, and the loops that host implementations share.
 
+pub(crate) mod cut;
 pub(crate) mod fft;
 pub(crate) mod math;
 pub(crate) mod product;

@@ -13,6 +13,7 @@ mod layer_norm;
 mod log_mel;
 mod rms_norm;
 mod rope_kv;
+mod sample;
 
 pub use attention::{Qkv, attention};
 pub use attention_paged::attention_paged;
@@ -25,6 +26,7 @@ pub use layer_norm::{LayerNorm, layer_norm};
 pub use log_mel::{MelBank, log_mel};
 pub use rms_norm::{RmsNorm, rms_norm};
 pub use rope_kv::{QkNorm, Rope, rope_kv};
+pub use sample::{Draw, Sampled, sample};
 
 /// An operation, as the registry lists it.
 pub struct Op {
@@ -52,6 +54,7 @@ pub fn registry() -> Vec<Op> {
         attention_paged::ATTENTION_PAGED,
         gemm::GEMM_SWIGLU,
         gather::GATHER,
+        sample::SAMPLE,
     ]
 }
 
