@@ -145,14 +145,17 @@ fn dots<S: Simd, E: Element, const M: usize, const N: usize>(
     let ws: [&[E::Block]; N] = w.map(|w| &E::blocks(w)[..steps]);
     let mut sums = [[s.splat(0.0); N]; M];
     for k in 0..steps {
-        // SAFETY: every slice was cut to `steps` elements just above. With checks in it, this loop
-        // is half as fast.
-        let w: [S::V; N] = std::array::from_fn(|j| E::widen(s, unsafe { ws[j].get_unchecked(k) }));
+        let mut block = [s.splat(0.0); N];
+        for j in 0..N {
+            // SAFETY: every slice was cut to `steps` elements just above. With checks in it, this
+            // loop is half as fast.
+            block[j] = E::widen(s, unsafe { ws[j].get_unchecked(k) });
+        }
         for i in 0..M {
             // SAFETY: as above.
             let x = s.load(unsafe { xs[i].get_unchecked(k) });
             for j in 0..N {
-                sums[i][j] = s.fma(x, w[j], sums[i][j]);
+                sums[i][j] = s.fma(x, block[j], sums[i][j]);
             }
         }
     }

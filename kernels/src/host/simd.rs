@@ -55,8 +55,9 @@ impl Isa {
     }
 }
 
-/// A piece of work written once for every instruction set. `run` must be `#[inline(always)]`, so
-/// that it is compiled with the instructions of its caller.
+/// A piece of work written once for every instruction set. `run` and what it calls with vectors
+/// must be `#[inline(always)]`, so that they are compiled with the instructions of their caller;
+/// for the same reason vectors have no place in closures, which the compiler may leave as calls.
 pub(crate) trait Kernel {
     type Output;
     fn run<S: Simd>(self, s: S) -> Self::Output;

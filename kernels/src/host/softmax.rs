@@ -74,18 +74,13 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Calls `group` with the first row and the size (6, 2 or 1) of each group of rows.
+/// The size of the next group of rows where `left` are left.
 #[inline(always)]
-fn for_groups(rows: usize, mut group: impl FnMut(usize, usize)) {
-    let mut first = 0;
-    while first < rows {
-        let size = match rows - first {
-            GROUP.. => GROUP,
-            2.. => 2,
-            _ => 1,
-        };
-        group(first, size);
-        first += size;
+fn group_size(left: usize) -> usize {
+    match left {
+        GROUP.. => GROUP,
+        2.. => 2,
+        _ => 1,
     }
 }
 
@@ -103,13 +98,16 @@ where
         let (rows, head_dim) = (self.rows, self.head_dim);
         let mut parts = Parts::cut(self.scratch, rows, head_dim);
         let scale = (head_dim as f32).sqrt().recip();
-        for_groups(rows, |first, size| {
+        let mut first = 0;
+        while first < rows {
+            let size = group_size(rows - first);
             for i in 0..size {
                 for (d, q) in (self.query)(first + i).iter().enumerate() {
                     parts.queries[first * head_dim + d * size + i] = q * scale;
                 }
             }
-        });
+            first += size;
+        }
         parts.sums.fill(0.0);
         parts.max.fill(f32::NEG_INFINITY);
         parts.weight.fill(0.0);
@@ -120,14 +118,20 @@ where
                 head_dim,
                 &self.key_value,
             );
-            for_groups(rows, |first, size| {
-                let seen = |row| (self.visible)(row).saturating_sub(first_key).min(BLOCK);
-                match size {
-                    GROUP => parts.absorb::<S, GROUP>(s, first, seen),
-                    2 => parts.absorb::<S, 2>(s, first, seen),
-                    _ => parts.absorb::<S, 1>(s, first, seen),
+            let mut first = 0;
+            while first < rows {
+                let mut seen = [0; GROUP];
+                let size = group_size(rows - first);
+                for (i, seen) in seen[..size].iter_mut().enumerate() {
+                    *seen = (self.visible)(first + i).saturating_sub(first_key).min(BLOCK);
                 }
-            });
+                match size {
+                    GROUP => parts.absorb::<S, GROUP>(s, first, &seen),
+                    2 => parts.absorb::<S, 2>(s, first, &seen),
+                    _ => parts.absorb::<S, 1>(s, first, &seen),
+                }
+                first += size;
+            }
         }
         let padded = head_dim.next_multiple_of(LANES);
         for (row, sums) in parts.sums.chunks_exact_mut(padded).enumerate() {
@@ -165,34 +169,27 @@ impl Parts<'_> {
         }
     }
 
-    /// Adds the block to `M` rows, of which row `r` sees the first `seen(r)` keys.
+    /// Adds the block to `M` rows, of which row `i` sees the first `seen[i]` keys.
     #[inline(always)]
-    fn absorb<S: Simd, const M: usize>(
-        &mut self,
-        s: S,
-        first: usize,
-        seen: impl Fn(usize) -> usize,
-    ) {
-        let seen: [usize; M] = std::array::from_fn(|i| seen(first + i));
-        if seen.iter().all(|n| *n == 0) {
+    fn absorb<S: Simd, const M: usize>(&mut self, s: S, first: usize, seen: &[usize; GROUP]) {
+        if seen[..M] == [0; M] {
             return;
         }
         let mut weights = self.scores::<S, M>(s, first);
         let mut rescale = [0.0; M];
         for i in 0..M {
-            let scores = &mut weights[i];
-            scores[seen[i]..].fill(f32::NEG_INFINITY);
+            weights[i][seen[i]..].fill(f32::NEG_INFINITY);
+            let (scores, _) = weights[i].as_chunks_mut::<LANES>();
             let (max, weight) = (&mut self.max[first + i], &mut self.weight[first + i]);
-            let greatest = s.max_lane(
-                vectors(scores)
-                    .map(|v| s.load(v))
-                    .into_iter()
-                    .fold(s.splat(*max), |a, b| s.max(a, b)),
-            );
+            let mut greatest = s.splat(*max);
+            for v in scores.iter() {
+                greatest = s.max(greatest, s.load(v));
+            }
+            let greatest = s.max_lane(greatest);
             rescale[i] = s.max_lane(math::exp(s, s.splat(*max - greatest)));
             *max = greatest;
             let mut sum = s.splat(0.0);
-            for v in scores.as_chunks_mut().0 {
+            for v in scores {
                 let e = math::exp(s, s.sub(s.load(v), s.splat(greatest)));
                 sum = s.add(sum, e);
                 s.store(e, v);
@@ -219,11 +216,15 @@ impl Parts<'_> {
         let (keys, _) = self.keys.as_chunks::<BLOCK>();
         let mut sums = [[s.splat(0.0); VECTORS]; M];
         for (q, keys) in queries.iter().zip(keys) {
-            let keys = vectors(keys);
-            let keys: [S::V; VECTORS] = std::array::from_fn(|c| s.load(keys[c]));
+            let (keys, _) = keys.as_chunks::<LANES>();
+            let mut k = [s.splat(0.0); VECTORS];
+            for c in 0..VECTORS {
+                k[c] = s.load(&keys[c]);
+            }
             for i in 0..M {
+                let q = s.splat(q[i]);
                 for c in 0..VECTORS {
-                    sums[i][c] = s.fma(s.splat(q[i]), keys[c], sums[i][c]);
+                    sums[i][c] = s.fma(q, k[c], sums[i][c]);
                 }
             }
         }
@@ -258,10 +259,14 @@ impl Parts<'_> {
         }
         for j in 0..BLOCK {
             let row = &values[j * padded / LANES + column..][..C];
-            let row: [S::V; C] = std::array::from_fn(|c| s.load(&row[c]));
+            let mut v = [s.splat(0.0); C];
+            for c in 0..C {
+                v[c] = s.load(&row[c]);
+            }
             for i in 0..M {
+                let weight = s.splat(weights[i][j]);
                 for c in 0..C {
-                    sums[i][c] = s.fma(s.splat(weights[i][j]), row[c], sums[i][c]);
+                    sums[i][c] = s.fma(weight, v[c], sums[i][c]);
                 }
             }
         }
@@ -272,11 +277,4 @@ impl Parts<'_> {
             }
         }
     }
-}
-
-/// The vectors of a block's row.
-#[inline(always)]
-fn vectors(row: &[f32; BLOCK]) -> [&[f32; LANES]; VECTORS] {
-    let (row, _) = row.as_chunks();
-    std::array::from_fn(|c| &row[c])
 }
