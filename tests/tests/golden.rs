@@ -1,0 +1,108 @@
+//! The engine against the PyTorch oracle, on every golden case.
+
+use gamut_engine::{Engine, EngineOptions, Inspection, Model, OpenOptions};
+use gamut_tests::clip::clip;
+use gamut_tests::golden::{Case, cases};
+use safetensors::SafeTensors;
+use std::sync::Arc;
+
+/// Greatest relative L2 error of a stage, unless stock PyTorch's own f32 error is over a third.
+const TOLERANCE: f64 = 1e-5;
+/// Tokens are compared up to the first margin below this.
+const MARGIN: f32 = 1e-3;
+const FRAMES: usize = 3000;
+
+/// A golden file.
+struct Golden<'a>(SafeTensors<'a>);
+
+impl Golden<'_> {
+    fn values<T, const N: usize>(&self, key: &str, from: fn([u8; N]) -> T) -> Vec<T> {
+        let tensor = self.0.tensor(key).unwrap_or_else(|e| panic!("{key}: {e}"));
+        tensor.data().as_chunks().0.iter().map(|bytes| from(*bytes)).collect()
+    }
+
+    fn f32s(&self, key: &str) -> Vec<f32> {
+        self.values(key, f32::from_le_bytes)
+    }
+
+    fn i64s(&self, key: &str) -> Vec<i64> {
+        self.values(key, i64::from_le_bytes)
+    }
+
+    /// Three times PyTorch's own f32 error of a stage, at least [`TOLERANCE`].
+    fn tolerance(&self, stage: &str) -> f64 {
+        let errors = self.values(&format!("{stage}.f32_error"), f64::from_le_bytes);
+        errors.into_iter().fold(TOLERANCE, |most, error| most.max(3.0 * error))
+    }
+}
+
+fn relative_l2(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let pairs = found.iter().zip(expected).map(|(f, e)| (f64::from(*f), f64::from(*e)));
+    let (error, norm) = pairs.fold((0.0, 0.0), |(error, norm), (f, e)| {
+        (error + (f - e) * (f - e), norm + e * e)
+    });
+    (error / norm).sqrt()
+}
+
+/// The rows of a stage that the golden file holds; of mel, a row is a frame.
+fn rows(stage: &str, shape: &[usize], values: &[f32], wanted: &[i64]) -> Vec<f32> {
+    let mut picked = Vec::new();
+    for row in wanted.iter().map(|row| *row as usize) {
+        if stage == "mel" {
+            let (window, frame, bins) = (row / FRAMES, row % FRAMES, shape[1]);
+            picked.extend((0..bins).map(|bin| values[(window * bins + bin) * FRAMES + frame]));
+        } else {
+            picked.extend(&values[row * shape[1]..(row + 1) * shape[1]]);
+        }
+    }
+    picked
+}
+
+fn compare(case: &Case, found: &Inspection, golden: &Golden<'_>) {
+    let check = |stage: &str, found: &[f32], expected: &[f32]| {
+        let (error, tolerance) = (relative_l2(found, expected), golden.tolerance(stage));
+        println!("{:18} {stage:9} {error:.1e} (at most {tolerance:.1e})", case.name);
+        assert!(error <= tolerance, "{} {stage}: {error:e} over {tolerance:e}", case.name);
+    };
+    assert_eq!(found.stages.len(), 5);
+    for (stage, shape, values) in &found.stages {
+        let stage = stage.name();
+        let picked = rows(stage, shape, values, &golden.i64s(&format!("{stage}.rows")));
+        check(stage, &picked, &golden.f32s(stage));
+        let norm = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        let expected = golden.values(&format!("{stage}.norm"), f64::from_le_bytes)[0];
+        let off = (norm / expected - 1.0).abs();
+        assert!(off <= golden.tolerance(stage), "{} {stage}: norm {norm}, not {expected}", case.name);
+    }
+    check("logits", &found.logits, &golden.f32s("logits"));
+
+    let [start, len] = golden.i64s("prompt_audio")[..] else { panic!("prompt_audio") };
+    let (start, len) = (start as usize, len as usize);
+    let mut prompt = found.prompt_tokens.clone();
+    let placeholder = prompt[start];
+    let run: Vec<i64> = prompt.drain(start + 1..start + len).collect();
+    assert!(run.iter().all(|id| *id == placeholder), "{}: the audio is no run", case.name);
+    assert_eq!(prompt, golden.i64s("prompt_tokens"), "{}", case.name);
+
+    let sure = golden.f32s("margins").iter().take_while(|margin| **margin >= MARGIN).count();
+    let expected = golden.i64s("tokens");
+    assert_eq!(found.tokens.len(), expected.len(), "{}", case.name);
+    assert_eq!(found.tokens[..sure], expected[..sure], "{}", case.name);
+    assert!(sure > 0, "{}: the oracle is sure of no token", case.name);
+}
+
+#[test]
+fn every_stage_is_the_oracles() {
+    for case in cases() {
+        let dir = tempfile::tempdir().unwrap();
+        case.write_checkpoint(dir.path()).unwrap();
+        let model = Arc::new(Model::open(dir.path(), &OpenOptions::default()).unwrap());
+        let engine = Engine::new(model, &EngineOptions::default()).unwrap();
+        let clip = clip(case.clip.seed, case.clip.samples);
+        let samples: Vec<f32> = clip.into_iter().map(|s| f32::from(s) / 32768.0).collect();
+        let found = Inspection::run(&engine, &samples, &case.prompt, case.tokens).unwrap();
+        let bytes = std::fs::read(case.golden_file()).unwrap();
+        compare(&case, &found, &Golden(SafeTensors::deserialize(&bytes).unwrap()));
+    }
+}
