@@ -1,7 +1,29 @@
 //! Audio files to mono samples at 16 kHz, and no further.
 //!
-//! [`load`] takes any common audio file (mp3, flac, ogg vorbis, m4a/aac, wav) at any common rate
-//! and channel count, averages its channels and resamples it.
+//! [`load`] takes any common audio file (mp3, flac, ogg vorbis, m4a/aac, wav) at any common rate and
+//! channel count, averages its channels and resamples it:
+//!
+//! ```no_run
+//! use gamut_frontend::{Options, Source, load};
+//!
+//! let audio = load(&Source::Path("song.mp3".into()), &Options::default())?;
+//! println!("{} samples at 16 kHz", audio.samples.len());
+//! # Ok::<(), gamut_frontend::Error>(())
+//! ```
+//!
+//! - **Accurate to the sample**: encoder delay and padding are removed (LAME tag, Ogg granule
+//!   positions, MP4 edit list or `iTunSMPB`); `frames` at `rate` Hz give
+//!   `ceil(frames * 16000 / rate)` samples without any delay.
+//! - **Parallel**: mp3, flac, vorbis and wav are decoded in segments on the current rayon pool, aac
+//!   by one thread. The number of threads does not change a bit of the result.
+//! - **Ranges**: a range gives the same bits as that slice of the whole file.
+//! - **Distrustful**: lengths that files declare are not believed; the cap counts decoded packets. A
+//!   packet that cannot be decoded becomes silence, unless that is more than half of them. A file
+//!   cut short ends where it was cut; of chained ogg streams only the first is loaded.
+//!
+//! The way of a file: `source` opens it, `demux` finds the track and cuts its packets into segments
+//! (with `mp3` and `mp4` for what these formats hide), `decode` turns a segment into mono frames,
+//! `resample` into samples (with `simd` for its inner loop), and `load` runs all of this at once.
 
 mod decode;
 mod demux;

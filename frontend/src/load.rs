@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,24 +42,32 @@ pub(crate) fn load(source: &Source, options: &Options, plan: Plan) -> Result<Aud
     let start = Instant::now();
     let selection = Selection::new(source, options)?;
     let source = source.reopenable()?;
-    let mut parts = decode(&source, &selection, plan)?;
+    let mut parts = catch_panic(&source, || decode(&source, &selection, plan))?;
     if !parts.regular {
         tracing::debug!(
             file = source.name(),
             "irregular stream, decoding it serially"
         );
-        parts = decode(
-            &source,
-            &selection,
-            Plan {
-                serial: true,
-                ..plan
-            },
-        )?;
+        let plan = Plan {
+            serial: true,
+            ..plan
+        };
+        parts = catch_panic(&source, || decode(&source, &selection, plan))?;
     }
     let mut audio = parts.into_audio(source.name(), &selection)?;
     audio.timing.wall = start.elapsed();
     Ok(audio)
+}
+
+/// Turns a panic into an error: symphonia's readers meet some broken headers with an overflow.
+fn catch_panic<T>(source: &Source, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let reason = "reading it caused a panic".to_owned();
+        Err(Error::Format {
+            file: source.name(),
+            reason,
+        })
+    })
 }
 
 /// Whether `source` can be decoded in parallel.

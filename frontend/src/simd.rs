@@ -50,14 +50,14 @@ macro_rules! filter_with {
                     }
                 }
             }
-            sums.map(|parts| {
-                let mut lanes = [0.0; LANES];
+            let mut lanes = [[0.0; LANES]; GROUP];
+            for (lanes, parts) in lanes.iter_mut().zip(sums) {
                 for (lanes, part) in lanes.chunks_exact_mut($width).zip(parts) {
                     // SAFETY: the chunk has `$width` elements.
                     unsafe { $store(lanes.as_mut_ptr(), part) };
                 }
-                total(lanes)
-            })
+            }
+            total(&lanes)
         }
     };
 }
@@ -87,30 +87,29 @@ filter_with!(
 );
 
 fn filter_portable(taps: &[f32], windows: [&[f32]; GROUP]) -> [f32; GROUP] {
-    windows.map(|window| {
-        let mut lanes = [0.0; LANES];
-        for (taps, window) in taps.as_chunks::<LANES>().0.iter().zip(window.as_chunks().0) {
-            let window: &[f32; LANES] = window;
+    let taps = taps.as_chunks::<LANES>().0;
+    let mut sums = [[0.0; LANES]; GROUP];
+    for (sums, window) in sums.iter_mut().zip(windows) {
+        for (taps, window) in taps.iter().zip(window.as_chunks::<LANES>().0) {
             for lane in 0..LANES {
-                lanes[lane] += taps[lane] * window[lane];
+                sums[lane] += taps[lane] * window[lane];
             }
         }
-        total(lanes)
-    })
+    }
+    total(&sums)
 }
 
 /// Adds the halves until one lane is left. Kept apart, because its shuffles would otherwise be
 /// vectorised into the loops above and ruin them.
 #[inline(never)]
-fn total(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-        width /= 2;
+fn total(sums: &[[f32; LANES]; GROUP]) -> [f32; GROUP] {
+    let mut totals = [0.0; GROUP];
+    for (total, sums) in totals.iter_mut().zip(sums) {
+        let eight: [f32; 8] = std::array::from_fn(|lane| sums[lane] + sums[lane + 8]);
+        let four: [f32; 4] = std::array::from_fn(|lane| eight[lane] + eight[lane + 4]);
+        *total = (four[0] + four[2]) + (four[1] + four[3]);
     }
-    lanes[0]
+    totals
 }
 
 #[cfg(test)]
