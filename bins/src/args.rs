@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Write every stage of one pass to a safetensors file.
     Inspect(InspectArgs),
+    /// Measure the stages, prompt processing and token generation.
+    Bench(BenchArgs),
     /// Write a small random checkpoint of the full layout.
     DemoModel(DemoModelArgs),
 }
@@ -240,6 +242,9 @@ pub(crate) struct BenchArgs {
     /// Tokens that are in the context before generation.
     #[arg(long, short = 'd', value_name = "TOKENS", value_delimiter = ',', default_value = "0")]
     pub(crate) n_depth: Vec<usize>,
+    /// Leave out the audio's stages after decoding.
+    #[arg(long)]
+    pub(crate) no_stages: bool,
     /// Repetitions of every row, after one that is not counted.
     #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repetitions: u32,

@@ -28,8 +28,8 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
         session.ask(&args.prompt, &params, &variables, &mut |event| printer.take(event))?;
     printer.finish()?;
     if args.json {
-        output::write_json(&report(&opened, &heard, &answer, params.logprobs.is_some()))?;
-    } else if params.logprobs.is_some() {
+        output::write_json(&report(&opened, &heard, &answer, args.sampling.logprobs.is_some()))?;
+    } else if args.sampling.logprobs.is_some() {
         for token in &answer.tokens {
             output::write(&(logprob_line(&opened, token) + "\n"))?;
         }

@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod bench;
 mod chat;
 mod demo_model;
 mod error;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::DemoModel(args) => demo_model::run(&args),
     };
     match result {

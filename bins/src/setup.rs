@@ -4,7 +4,7 @@ use crate::args::{AudioArgs, EngineArgs, SamplingArgs, TemplateArgs};
 use crate::error::Error;
 use crate::progress::Progress;
 use gamut_engine::{
-    Audio, AudioOptions, AudioSource, Engine, EngineOptions, Model, OpenOptions, SamplingParams,
+    Audio, AudioOptions, AudioSource, Engine, EngineOptions, Model, OpenOptions, Sampling, SamplingParams,
     Song,
 };
 use gamut_loader::synthetic::{self, SyntheticOptions};
@@ -77,12 +77,17 @@ pub(crate) fn hear(engine: &Engine, args: &AudioArgs) -> Result<Heard, Error> {
     Ok(Heard { audio, song })
 }
 
+/// The named file, or standard input for `-`.
+pub(crate) fn source(path: &Path) -> Result<AudioSource, Error> {
+    match path.as_os_str() == "-" {
+        true => Ok(AudioSource::from_stdin().map_err(gamut_engine::Error::from)?),
+        false => Ok(AudioSource::Path(path.to_owned())),
+    }
+}
+
 /// Decodes the audio.
 pub(crate) fn load_audio(engine: &Engine, args: &AudioArgs) -> Result<Audio, Error> {
-    let source = match args.audio.as_os_str() == "-" {
-        true => AudioSource::from_stdin().map_err(gamut_engine::Error::from)?,
-        false => AudioSource::Path(args.audio.clone()),
-    };
+    let source = source(&args.audio)?;
     let options = AudioOptions {
         from: args.from,
         to: args.to,
@@ -95,21 +100,24 @@ pub(crate) fn load_audio(engine: &Engine, args: &AudioArgs) -> Result<Audio, Err
 /// The checkpoint's recommendation, with what the arguments say put over it.
 pub(crate) fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
     let recommended = SamplingParams::recommended(engine.model().checkpoint().generation_config());
+    let default = recommended.sampling;
     SamplingParams {
-        temperature: args.temperature.unwrap_or(recommended.temperature),
-        top_k: args.top_k.unwrap_or(recommended.top_k),
-        top_p: args.top_p.unwrap_or(recommended.top_p),
-        min_p: args.min_p.unwrap_or(recommended.min_p),
-        seed: args.seed,
-        repetition_penalty: args.repetition_penalty.unwrap_or(recommended.repetition_penalty),
-        presence_penalty: args.presence_penalty,
-        frequency_penalty: args.frequency_penalty,
-        logit_bias: args.logit_bias.clone(),
+        sampling: Sampling {
+            temperature: args.temperature.unwrap_or(default.temperature),
+            top_k: args.top_k.unwrap_or(default.top_k),
+            top_p: args.top_p.unwrap_or(default.top_p),
+            min_p: args.min_p.unwrap_or(default.min_p),
+            repetition_penalty: args.repetition_penalty.unwrap_or(default.repetition_penalty),
+            presence_penalty: args.presence_penalty,
+            frequency_penalty: args.frequency_penalty,
+            logit_bias: args.logit_bias.clone(),
+            seed: args.seed,
+        },
         max_tokens: args.max_tokens,
         stop: args.stop.clone(),
         stop_token_ids: args.stop_token_id.clone(),
         ignore_eos: args.ignore_eos,
-        logprobs: args.logprobs,
+        logprobs: args.logprobs.unwrap_or(0),
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Error> {
     let mut findings: Vec<Finding> = Vec::new();
     gamut_kernels::verify(&host, |finding| findings.push(finding))?;
     let failed = findings.iter().filter(|f| !f.passed()).count();
-    let isa = format!("{:?}", host.isa()).to_lowercase();
+    let isa = host.isa().name();
     if args.json {
         let cases = findings.iter().map(|f| {
             json!({

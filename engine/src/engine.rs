@@ -62,6 +62,14 @@ struct SongInner {
 }
 
 impl Song {
+    /// A song of no tokens, for timing the decoder alone.
+    pub(crate) fn silent(engine: &Engine) -> Result<Song, Error> {
+        let cx = Context::host(engine.inner.host.clone(), 0)?;
+        let embeddings = cx.tensor(0, engine.model().config().text.hidden_size)?;
+        let inner = SongInner { embeddings, seconds: 0.0, times: Vec::new() };
+        Ok(Song { inner: Arc::new(inner) })
+    }
+
     /// Audio tokens.
     pub fn tokens(&self) -> usize {
         self.inner.embeddings.rows()
@@ -128,6 +136,11 @@ impl Engine {
     /// Threads of the host device.
     pub fn threads(&self) -> usize {
         self.inner.host.threads()
+    }
+
+    /// The host's instruction set: `avx512`, `avx2` or `portable`.
+    pub fn isa(&self) -> &'static str {
+        self.inner.host.isa().name()
     }
 
     /// Decodes an audio file, or a part of it, to samples. The cap on its length is the model's

@@ -57,15 +57,15 @@ pub enum Error {
         /// What the model was made for.
         most: usize,
     },
-    /// A parameter of sampling is out of its range.
-    #[error("{name} is {found}, expected {expected}")]
+    /// A parameter of an answer is out of its range.
+    #[error("{name} is {found}, expected at most {most}")]
     Parameter {
         /// The parameter.
         name: &'static str,
         /// Its value.
-        found: String,
-        /// Its range.
-        expected: &'static str,
+        found: usize,
+        /// Its greatest value.
+        most: usize,
     },
     /// All pages of the key-value cache are in use by other sessions.
     #[error("the key-value cache is full: {needed} more pages needed, {free} of {total} free")]

@@ -35,6 +35,7 @@
 //! Nothing is global: an engine has threads of its own, which end with it. Events are emitted with
 //! `tracing`; nothing is installed to receive them.
 
+pub mod bench;
 mod engine;
 mod error;
 mod inspect;
@@ -50,11 +51,12 @@ mod text;
 pub use engine::{Engine, EngineOptions, Song};
 pub use error::Error;
 pub use gamut_frontend::{Audio, Options as AudioOptions, SAMPLE_RATE, Source as AudioSource};
+pub use gamut_kernels::Sampling;
 pub use gamut_loader::{Content, Message, OpenOptions, Part};
 pub use inspect::Inspection;
 pub use model::{Model, SAMPLES_PER_TOKEN};
 pub use observe::{Observer, Stage};
 pub use plan::MemoryPlan;
-pub use sampling::SamplingParams;
+pub use sampling::{MAX_LOGPROBS, SamplingParams};
 pub use session::{Answer, Event, Finish, Listener, Session, Token};
 pub use text::Piece;

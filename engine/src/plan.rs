@@ -3,9 +3,10 @@
 use crate::engine::max_model_len;
 use crate::error::Error;
 use crate::model::{Batch, Model};
+use crate::sampling::MAX_LOGPROBS;
 use crate::session::PREFILL_CHUNK;
-use gamut_kernels::ops::{Rope, Source};
-use gamut_kernels::{Context, KvCache, PAGE, Sequence};
+use gamut_kernels::ops::{Draw, Rope, Source, sample};
+use gamut_kernels::{Context, History, KvCache, PAGE, Sampling, Sequence};
 use serde::Serialize;
 
 /// Memory in bytes. All but the weights is anonymous; the weights are the checkpoint's files,
@@ -104,6 +105,10 @@ pub(crate) fn dry_decode(
         wanted: &[rows.saturating_sub(1)],
     };
     let logits = model.decode(&cx, &batch, &rope, &mut kv)?;
+    let (sampling, history) = (Sampling::default(), History::default());
+    let position = (start + rows) as u64;
+    let draw = Draw { sampling: &sampling, history: &history, position, alternatives: MAX_LOGPROBS.min(text.vocab_size) };
+    sample(&cx, &logits, &[draw])?;
     drop(logits);
     Ok(cx)
 }

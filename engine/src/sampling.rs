@@ -1,29 +1,17 @@
 //! How an answer is drawn, and where it ends.
 
 use crate::error::Error;
+use gamut_kernels::Sampling;
 use gamut_loader::GenerationConfig;
+
+/// The most tokens that can be reported beside each token drawn.
+pub const MAX_LOGPROBS: usize = 20;
 
 /// How an answer is drawn, and where it ends. Names and meanings follow vLLM and OpenAI.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingParams {
-    /// Divides the logits; 0 takes the most likely token.
-    pub temperature: f32,
-    /// Draws among this many of the most likely tokens; 0 takes all.
-    pub top_k: usize,
-    /// Draws among the most likely tokens that make up this probability; 1 takes all.
-    pub top_p: f32,
-    /// Draws among tokens of at least this probability relative to the most likely one.
-    pub min_p: f32,
-    /// Same seed, same answer.
-    pub seed: u64,
-    /// Divides positive and multiplies negative logits of tokens in prompt or answer; 1 is off.
-    pub repetition_penalty: f32,
-    /// Subtracted from the logits of tokens in the answer.
-    pub presence_penalty: f32,
-    /// Subtracted from the logits of tokens in the answer, for each time they are in it.
-    pub frequency_penalty: f32,
-    /// Added to the logits of these tokens.
-    pub logit_bias: Vec<(u32, f32)>,
+    /// How a token is drawn: temperature, filters, penalties, bias, seed.
+    pub sampling: Sampling,
     /// Most tokens of the answer.
     pub max_tokens: usize,
     /// The answer ends before any of these strings.
@@ -32,98 +20,53 @@ pub struct SamplingParams {
     pub stop_token_ids: Vec<u32>,
     /// Goes on past the model's own end tokens.
     pub ignore_eos: bool,
-    /// Reports the log-probability of each token and of this many likely others.
-    pub logprobs: Option<usize>,
+    /// Likely tokens to report beside each token drawn, at most [`MAX_LOGPROBS`].
+    pub logprobs: usize,
 }
 
 impl Default for SamplingParams {
     /// Greedy, 512 tokens.
     fn default() -> SamplingParams {
         SamplingParams {
-            temperature: 0.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            seed: 0,
-            repetition_penalty: 1.0,
-            presence_penalty: 0.0,
-            frequency_penalty: 0.0,
-            logit_bias: Vec::new(),
+            sampling: Sampling::default(),
             max_tokens: 512,
             stop: Vec::new(),
             stop_token_ids: Vec::new(),
             ignore_eos: false,
-            logprobs: None,
+            logprobs: 0,
         }
     }
 }
 
 impl SamplingParams {
-    /// The defaults that the model's authors recommend.
+    /// What the model's authors recommend: greedy unless `generation_config.json` says to sample.
     pub fn recommended(config: &GenerationConfig) -> SamplingParams {
-        let defaults = SamplingParams::default();
-        if config.do_sample == Some(false) {
-            return SamplingParams {
-                repetition_penalty: config.repetition_penalty.unwrap_or(1.0) as f32,
-                ..defaults
-            };
+        let or = |value: Option<f64>, default: f32| value.map_or(default, |v| v as f32);
+        let mut sampling = Sampling {
+            repetition_penalty: or(config.repetition_penalty, 1.0),
+            ..Sampling::default()
+        };
+        if config.do_sample == Some(true) {
+            sampling.temperature = or(config.temperature, 1.0);
+            sampling.top_k = config.top_k.unwrap_or(0);
+            sampling.top_p = or(config.top_p, 1.0);
+            sampling.min_p = or(config.min_p, 0.0);
         }
-        SamplingParams {
-            temperature: config.temperature.unwrap_or(match config.do_sample {
-                Some(_) => 1.0,
-                None => 0.0,
-            }) as f32,
-            top_k: config.top_k.unwrap_or(0),
-            top_p: config.top_p.unwrap_or(1.0) as f32,
-            min_p: config.min_p.unwrap_or(0.0) as f32,
-            repetition_penalty: config.repetition_penalty.unwrap_or(1.0) as f32,
-            ..defaults
-        }
+        SamplingParams { sampling, ..SamplingParams::default() }
     }
 
+    /// Whether the values are possible for a model of `vocabulary` tokens.
+    ///
     /// # Errors
-    /// If a parameter is out of its range, with its name, value and range.
-    pub fn check(&self, vocab_size: usize) -> Result<(), Error> {
-        let unit = |x: f32| (0.0..=1.0).contains(&x);
-        let penalty = |x: f32| (-2.0..=2.0).contains(&x);
-        let rules = [
-            ("temperature", self.temperature, self.temperature >= 0.0, "0 or more"),
-            ("top_p", self.top_p, unit(self.top_p) && self.top_p > 0.0, "above 0, up to 1"),
-            ("min_p", self.min_p, unit(self.min_p), "from 0 to 1"),
-            (
-                "repetition_penalty",
-                self.repetition_penalty,
-                self.repetition_penalty > 0.0,
-                "above 0",
-            ),
-            (
-                "presence_penalty",
-                self.presence_penalty,
-                penalty(self.presence_penalty),
-                "from -2 to 2",
-            ),
-            (
-                "frequency_penalty",
-                self.frequency_penalty,
-                penalty(self.frequency_penalty),
-                "from -2 to 2",
-            ),
-        ];
-        for (name, value, holds, expected) in rules {
-            if !(holds && value.is_finite()) {
-                return Err(Error::Parameter { name, found: value.to_string(), expected });
+    /// Naming the first one that is not, with its value and range.
+    pub fn check(&self, vocabulary: usize) -> Result<(), Error> {
+        self.sampling.check(vocabulary)?;
+        let most = MAX_LOGPROBS.min(vocabulary);
+        let ids = self.stop_token_ids.iter().map(|id| ("stop_token_ids", *id as usize, vocabulary - 1));
+        for (name, found, most) in ids.chain([("logprobs", self.logprobs, most)]) {
+            if found > most {
+                return Err(Error::Parameter { name, found, most });
             }
-        }
-        let ids = self.logit_bias.iter().map(|(id, _)| ("logit_bias", *id));
-        for (name, id) in ids.chain(self.stop_token_ids.iter().map(|id| ("stop_token_ids", *id))) {
-            if id as usize >= vocab_size {
-                let expected = "a token of the vocabulary";
-                return Err(Error::Parameter { name, found: id.to_string(), expected });
-            }
-        }
-        if self.logprobs.is_some_and(|n| n > vocab_size) {
-            let found = self.logprobs.unwrap_or(0).to_string();
-            return Err(Error::Parameter { name: "logprobs", found, expected: "at most the vocabulary" });
         }
         Ok(())
     }

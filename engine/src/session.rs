@@ -7,11 +7,10 @@ use crate::model::Batch;
 use crate::prompt::Prompt;
 use crate::sampling::SamplingParams;
 use crate::text::{Piece, TextStream};
-use gamut_kernels::ops::Source;
-use gamut_kernels::{Context, Sequence, View};
+use gamut_kernels::ops::{Draw, Sampled, Source, sample};
+use gamut_kernels::{Context, History, Sequence, View};
 use gamut_loader::{Content, Message};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -164,14 +163,25 @@ impl Session {
 
     /// The logits at the last position of `prompt`, which `more` tokens may follow.
     pub(crate) fn logits(&mut self, prompt: &Prompt, more: usize) -> Result<Vec<f32>, Error> {
-        let (tokens, most) = (prompt.tokens.len() + more, self.engine.plan().max_model_len);
-        if tokens > most {
-            return Err(Error::PromptTooLong { tokens, audio: self.song.tokens(), most });
-        }
-        self.pages.reserve(tokens)?;
+        self.reserve(prompt.tokens.len() + more)?;
         let read = |_: &Context, logits: View<'_>| Ok(logits.to_vec());
         let (logits, _) = self.prefill(prompt, |_, _| ControlFlow::Continue(()), read)?;
         Ok(logits.unwrap_or_default())
+    }
+
+    /// Owns the pages of `tokens` tokens.
+    pub(crate) fn reserve(&mut self, tokens: usize) -> Result<(), Error> {
+        let most = self.engine.plan().max_model_len;
+        if tokens > most {
+            return Err(Error::PromptTooLong { tokens, audio: self.song.tokens(), most });
+        }
+        self.pages.reserve(tokens)
+    }
+
+    /// Computes tokens behind the cached ones.
+    pub(crate) fn advance(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        let sources: Vec<Source> = tokens.iter().map(|id| Source::Token(*id)).collect();
+        self.step(tokens, &sources, |_, _| Ok(()))
     }
 
     /// Computes the positions of `sources` behind the cached ones and calls `read` with the logits
@@ -232,8 +242,7 @@ struct Generation<'a> {
     session: &'a mut Session,
     prompt: &'a Prompt,
     params: &'a SamplingParams,
-    /// How often each token is in the answer; 0 for those that are only in the prompt.
-    counts: HashMap<u32, u32>,
+    history: History,
     text: TextStream,
     answer: Answer,
 }
@@ -245,7 +254,7 @@ impl Generation<'_> {
         params: &'a SamplingParams,
     ) -> Generation<'a> {
         Generation {
-            counts: prompt.tokens.iter().map(|id| (*id, 0)).collect(),
+            history: History::new(&prompt.tokens),
             text: TextStream::new(&params.stop, prompt.thinking),
             answer: Answer {
                 text: String::new(),
@@ -269,11 +278,11 @@ impl Generation<'_> {
         if room == 0 {
             return Ok(self.answer);
         }
-        let request = self.request();
+        let draw = Generation::draw(&self.history, self.params, self.prompt.tokens.len());
         let (first, cached) = self.session.prefill(
             self.prompt,
             |done, total| listener(Event::Prefill { done, total }),
-            |cx, logits| draw(cx, logits, &request),
+            |cx, logits| draw_token(cx, logits, draw),
         )?;
         self.answer.cached_tokens = cached;
         self.answer.prefill = start.elapsed();
@@ -285,8 +294,8 @@ impl Generation<'_> {
             if let Some(finish) = self.take(token, room, listener)? {
                 break finish;
             }
-            let request = self.request();
-            let read = |cx: &Context, logits: View<'_>| draw(cx, logits, &request);
+            let draw = Generation::draw(&self.history, self.params, self.session.cached.len() + 1);
+            let read = |cx: &Context, logits: View<'_>| draw_token(cx, logits, draw);
             drawn = Some(self.session.step(&[id], &[Source::Token(id)], read)?);
         };
         self.answer.decode = start.elapsed();
@@ -295,7 +304,15 @@ impl Generation<'_> {
 }
 
 impl Generation<'_> {
-    fn request(&self) -> () {}
+    /// How the token at `position` is drawn.
+    fn draw<'a>(
+        history: &'a History,
+        params: &'a SamplingParams,
+        position: usize,
+    ) -> Draw<'a> {
+        let (sampling, alternatives) = (&params.sampling, params.logprobs);
+        Draw { sampling, history, position: position as u64, alternatives }
+    }
 
     /// Notes a token and says whether the answer ends with it.
     fn take(
@@ -310,7 +327,7 @@ impl Generation<'_> {
         let eos = checkpoint.generation_config().eos_token_id.as_deref().unwrap_or(&[]);
         let ends = (eos.contains(&id) && !self.params.ignore_eos)
             || self.params.stop_token_ids.contains(&id);
-        *self.counts.entry(id).or_default() += 1;
+        self.history.push(id);
         // Rows of the vocabulary past the tokenizer's last id have no text.
         let silent = ends || tokenizer.is_special(id) || id as usize >= tokenizer.vocab_size();
         let mut pieces = match silent {
@@ -338,9 +355,9 @@ impl Generation<'_> {
     }
 }
 
-fn draw(_cx: &Context, logits: View<'_>, _request: &()) -> Result<Token, Error> {
-    let v = logits.to_vec();
-    let mut id = 0;
-    for (i, x) in v.iter().enumerate() { if *x > v[id] { id = i; } }
-    Ok(Token { id: id as u32, logprob: 0.0, top: Vec::new() })
+/// One token from logits `[1, vocab]`.
+fn draw_token(cx: &Context, logits: View<'_>, draw: Draw<'_>) -> Result<Token, Error> {
+    let Sampled { token, logprob, alternatives } =
+        sample(cx, logits, &[draw])?.pop().unwrap_or_default();
+    Ok(Token { id: token, logprob, top: alternatives })
 }

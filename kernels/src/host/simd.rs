@@ -39,6 +39,17 @@ impl Isa {
         found
     }
 
+    /// `avx512`, `avx2` or `portable`.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "avx2",
+            Isa::Portable => "portable",
+        }
+    }
+
     /// Runs `kernel` compiled for this instruction set.
     ///
     /// An `Isa` other than `Portable` is only ever made by [`Isa::available`].

@@ -1,0 +1,81 @@
+//! `gamut bench`: the stages, prompt processing and token generation.
+
+use crate::args::BenchArgs;
+use crate::error::Error;
+use crate::{output, setup};
+use gamut_engine::bench::{self, Row};
+use gamut_engine::SAMPLE_RATE;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Seconds of noise that are heard where no audio is given: one window of the experts.
+const NOISE_SECONDS: usize = 30;
+
+pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
+    let opened = setup::open(args.model.as_deref(), &args.engine)?;
+    let engine = &opened.engine;
+    let repetitions = args.repetitions as usize;
+    let mut rows = Vec::new();
+    let samples = match &args.audio {
+        Some(path) => {
+            let (row, samples) = bench::audio(engine, &setup::source(path)?, repetitions)?;
+            rows.push(row);
+            samples
+        }
+        None => noise(NOISE_SECONDS * SAMPLE_RATE as usize),
+    };
+    if !args.no_stages {
+        rows.extend(bench::stages(engine, &samples, repetitions)?);
+    }
+    for tokens in args.n_prompt.iter().filter(|n| **n > 0) {
+        rows.push(bench::prompt(engine, *tokens, repetitions)?);
+    }
+    for depth in &args.n_depth {
+        for tokens in args.n_gen.iter().filter(|n| **n > 0) {
+            rows.push(bench::generation(engine, *depth, *tokens, repetitions)?);
+        }
+    }
+    let seconds = samples.len() as f64 / f64::from(SAMPLE_RATE);
+    if args.json {
+        let rows: Vec<_> = rows.iter().map(json_row).collect();
+        output::write_json(&json!({
+            "device": "host",
+            "isa": engine.isa(),
+            "threads": engine.threads(),
+            "audio_seconds": seconds,
+            "rows": rows,
+        }))?;
+    } else {
+        let mut table = vec![["test", "median", "min", "tokens/s"].map(str::to_owned).to_vec()];
+        table.extend(rows.iter().map(table_row));
+        output::write_table(&table)?;
+        let (isa, threads) = (engine.isa(), engine.threads());
+        output::write(&format!("{seconds:.1} s of audio on the host ({isa}, {threads} threads)\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn json_row(row: &Row) -> Value {
+    let times: Vec<f64> = row.times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
+    json!({ "test": row.test.name(), "tokens": row.tokens, "times_ms": times })
+}
+
+fn table_row(row: &Row) -> Vec<String> {
+    let (mean, deviation) = row.rate();
+    vec![
+        row.test.name(),
+        output::duration(row.median()),
+        output::duration(row.min()),
+        format!("{mean:.2} ± {deviation:.2}"),
+    ]
+}
+
+/// The same noise every time.
+fn noise(samples: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1u32 << 23) as f32 - 1.0
+    };
+    (0..samples).map(|_| 0.25 * next()).collect()
+}
