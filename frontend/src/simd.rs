@@ -3,6 +3,9 @@
 //! All versions add in the same order, without fused multiply-add, so they give the same bits.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
 /// Products are summed in this many lanes; a filter's length is a multiple of it.
 pub(crate) const LANES: usize = 16;
 /// Windows that are filtered together, so that the filter is loaded once for all of them.
@@ -31,33 +34,32 @@ pub(crate) fn filter() -> Filter {
 /// vectors and scalars of `filter_portable`.
 #[cfg(target_arch = "x86_64")]
 macro_rules! filter_with {
-    ($name:ident, $feature:literal, $width:literal, $zero:ident, $load:ident, $add:ident, $multiply:ident, $store:ident) => {
+    ($name:ident, $feature:literal, $width:literal, $zero:ident, $load:ident, $add:ident, $multiply:ident, $fold:ident) => {
         #[target_feature(enable = $feature)]
-        fn $name(taps: &[f32], windows: [&[f32]; GROUP]) -> [f32; GROUP] {
-            use std::arch::x86_64::{$add, $load, $multiply, $store, $zero};
+        fn $name(taps: &[f32], [a, b, c, d]: [&[f32]; GROUP]) -> [f32; GROUP] {
             const PARTS: usize = LANES / $width;
             let mut sums = [[$zero(); PARTS]; GROUP];
+            let (a, b) = (a.as_chunks::<LANES>().0, b.as_chunks::<LANES>().0);
+            let (c, d) = (c.as_chunks::<LANES>().0, d.as_chunks::<LANES>().0);
             let taps = taps.as_chunks::<LANES>().0;
-            let windows = windows.map(|window| &window.as_chunks::<LANES>().0[..taps.len()]);
-            for (i, taps) in taps.iter().enumerate() {
+            for ((((taps, a), b), c), d) in taps.iter().zip(a).zip(b).zip(c).zip(d) {
                 for part in 0..PARTS {
                     // SAFETY: `part * $width + $width` is at most the array's length, `LANES`.
-                    let tap = unsafe { $load(taps.as_ptr().add(part * $width)) };
-                    for (sum, window) in sums.iter_mut().zip(&windows) {
-                        // SAFETY: as above.
-                        let sample = unsafe { $load(window[i].as_ptr().add(part * $width)) };
-                        sum[part] = $add(sum[part], $multiply(tap, sample));
+                    let load =
+                        |lanes: &[f32; LANES]| unsafe { $load(lanes.as_ptr().add(part * $width)) };
+                    let tap = load(taps);
+                    for (sum, window) in sums.iter_mut().zip([a, b, c, d]) {
+                        sum[part] = $add(sum[part], $multiply(tap, load(window)));
                     }
                 }
             }
-            let mut lanes = [[0.0; LANES]; GROUP];
-            for (lanes, parts) in lanes.iter_mut().zip(sums) {
-                for (lanes, part) in lanes.chunks_exact_mut($width).zip(parts) {
-                    // SAFETY: the chunk has `$width` elements.
-                    unsafe { $store(lanes.as_mut_ptr(), part) };
-                }
-            }
-            total(&lanes)
+            let [a, b, c, d] = sums;
+            [
+                total($fold(a)),
+                total($fold(b)),
+                total($fold(c)),
+                total($fold(d)),
+            ]
         }
     };
 }
@@ -71,7 +73,7 @@ filter_with!(
     _mm512_loadu_ps,
     _mm512_add_ps,
     _mm512_mul_ps,
-    _mm512_storeu_ps
+    fold_avx512
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -83,33 +85,49 @@ filter_with!(
     _mm256_loadu_ps,
     _mm256_add_ps,
     _mm256_mul_ps,
-    _mm256_storeu_ps
+    fold_avx2
 );
+
+/// Adds the upper half of the lanes to the lower.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn fold_avx512([lanes]: [__m512; 1]) -> __m256 {
+    let upper = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(lanes));
+    _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm256_castpd_ps(upper))
+}
+
+/// Adds the upper half of the lanes to the lower.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn fold_avx2([lower, upper]: [__m256; 2]) -> __m256 {
+    _mm256_add_ps(lower, upper)
+}
+
+/// Adds halves until one lane is left.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+fn total(eight: __m256) -> f32 {
+    let four = _mm_add_ps(
+        _mm256_castps256_ps128(eight),
+        _mm256_extractf128_ps::<1>(eight),
+    );
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+}
 
 fn filter_portable(taps: &[f32], windows: [&[f32]; GROUP]) -> [f32; GROUP] {
     let taps = taps.as_chunks::<LANES>().0;
-    let mut sums = [[0.0; LANES]; GROUP];
-    for (sums, window) in sums.iter_mut().zip(windows) {
+    windows.map(|window| {
+        let mut sums = [0.0; LANES];
         for (taps, window) in taps.iter().zip(window.as_chunks::<LANES>().0) {
             for lane in 0..LANES {
                 sums[lane] += taps[lane] * window[lane];
             }
         }
-    }
-    total(&sums)
-}
-
-/// Adds the halves until one lane is left. Kept apart, because its shuffles would otherwise be
-/// vectorised into the loops above and ruin them.
-#[inline(never)]
-fn total(sums: &[[f32; LANES]; GROUP]) -> [f32; GROUP] {
-    let mut totals = [0.0; GROUP];
-    for (total, sums) in totals.iter_mut().zip(sums) {
         let eight: [f32; 8] = std::array::from_fn(|lane| sums[lane] + sums[lane + 8]);
         let four: [f32; 4] = std::array::from_fn(|lane| eight[lane] + eight[lane + 4]);
-        *total = (four[0] + four[2]) + (four[1] + four[3]);
-    }
-    totals
+        (four[0] + four[2]) + (four[1] + four[3])
+    })
 }
 
 #[cfg(test)]
