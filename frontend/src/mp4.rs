@@ -191,3 +191,106 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 fn be64(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn atom(kind: &[u8; 4], content: &[&[u8]]) -> Vec<u8> {
+        let content = content.concat();
+        [
+            &(content.len() as u32 + 8).to_be_bytes()[..],
+            kind,
+            &content,
+        ]
+        .concat()
+    }
+
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    /// A file with one track, number 7, at 44.1 kHz in a movie of milliseconds, whose packets last
+    /// 60,000 samples; `edit` goes into the track and `tags` into the movie.
+    fn file(edit: &[u8], tags: &[u8]) -> Cursor<Vec<u8>> {
+        let header = |kind, scale| atom(kind, &[&words(&[0, 0, 0, scale, 0])]);
+        let stts = atom(b"stts", &[&words(&[0, 2, 58, 1024, 1, 608])]);
+        let media = atom(b"minf", &[&atom(b"stbl", &[&stts])]);
+        let media = atom(b"mdia", &[&header(b"mdhd", 44_100), &media]);
+        let track = atom(b"trak", &[&header(b"tkhd", 7), edit, &media]);
+        let moov = atom(b"moov", &[&header(b"mvhd", 1000), &track, tags]);
+        Cursor::new([atom(b"ftyp", &[b"M4A "]), atom(b"mdat", &[&[0; 99]]), moov].concat())
+    }
+
+    fn edit_list(entries: &[u32]) -> Vec<u8> {
+        let count = entries.len() as u32 / 3;
+        atom(
+            b"edts",
+            &[&atom(b"elst", &[&words(&[0, count]), &words(entries)])],
+        )
+    }
+
+    fn edit(file: &mut Cursor<Vec<u8>>) -> Option<Edit> {
+        read_edit(file, 7, 44_100).unwrap()
+    }
+
+    #[test]
+    fn edit_lists() {
+        let cut = |start, length| Some(Edit { start, length });
+        // 1,337 ms are 58,961 samples: within a tick of the packets' 58,976.
+        let mut exact = file(&edit_list(&[1337, 1024, 0x1_0000]), &[]);
+        assert_eq!(edit(&mut exact), cut(1024, Some(58_976)));
+        let mut shorter = file(&edit_list(&[1000, 1024, 0x1_0000]), &[]);
+        assert_eq!(edit(&mut shorter), cut(1024, Some(44_100)));
+        let mut delayed = file(
+            &edit_list(&[50, u32::MAX, 0x1_0000, 0, 2112, 0x1_0000]),
+            &[],
+        );
+        assert_eq!(edit(&mut delayed), cut(2112, None));
+        let mut several = file(&edit_list(&[50, 0, 0x1_0000, 50, 9000, 0x1_0000]), &[]);
+        assert_eq!(edit(&mut several), None);
+        assert_eq!(edit(&mut file(&[], &[])), None);
+        assert_eq!(
+            read_edit(&mut file(&edit_list(&[0, 9, 0]), &[]), 8, 44_100).unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn the_tag_of_itunes() {
+        let text = b" 00000000 00000840 000001CA 000000000000E5F6 00000000 00000000";
+        let item = atom(
+            b"----",
+            &[
+                &atom(b"mean", &[&words(&[0]), b"com.apple.iTunes"]),
+                &atom(b"name", &[&words(&[0]), b"iTunSMPB"]),
+                &atom(b"data", &[&words(&[1, 0]), text]),
+            ],
+        );
+        let meta = atom(b"meta", &[&words(&[0]), &atom(b"ilst", &[&item])]);
+        let mut file = file(&[], &atom(b"udta", &[&meta]));
+        assert_eq!(
+            edit(&mut file),
+            Some(Edit {
+                start: 0x840,
+                length: Some(0xe5f6)
+            })
+        );
+    }
+
+    #[test]
+    fn cut_files_have_no_edit_and_cause_no_panic() {
+        let whole = file(&edit_list(&[1000, 1024, 0x1_0000]), &[]).into_inner();
+        for length in 0..whole.len() {
+            // Reading fails within a box's header, and finds nothing elsewhere.
+            if let Ok(found) = read_edit(&mut Cursor::new(&whole[..length]), 7, 44_100) {
+                assert!(
+                    found.is_none_or(|edit| edit.start == 1024),
+                    "{length}: {found:?}"
+                );
+            }
+        }
+    }
+}

@@ -44,9 +44,10 @@ macro_rules! filter_with {
             let taps = taps.as_chunks::<LANES>().0;
             for ((((taps, a), b), c), d) in taps.iter().zip(a).zip(b).zip(c).zip(d) {
                 for part in 0..PARTS {
-                    // SAFETY: `part * $width + $width` is at most the array's length, `LANES`.
-                    let load =
-                        |lanes: &[f32; LANES]| unsafe { $load(lanes.as_ptr().add(part * $width)) };
+                    let load = |lanes: &[f32; LANES]| {
+                        // SAFETY: `part * $width + $width` is at most the array's length.
+                        unsafe { $load(lanes.as_ptr().add(part * $width)) }
+                    };
                     let tap = load(taps);
                     for (sum, window) in sums.iter_mut().zip([a, b, c, d]) {
                         sum[part] = $add(sum[part], $multiply(tap, load(window)));
