@@ -15,15 +15,17 @@ mod verify;
 
 use args::{Cli, Command};
 use clap::Parser;
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_max_level(if cli.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN })
-        .with_writer(std::io::stderr)
-        .without_time()
-        .init();
+    log(cli.verbose);
     let result = match cli.command {
         Command::Ask(args) => ask::run(&args),
         Command::Chat(args) => chat::run(&args),
@@ -40,4 +42,16 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Logs to stderr: all there is, or only the warnings of our own crates. What libraries log about a
+/// broken file is in the error already.
+fn log(verbose: bool) {
+    let targets = match verbose {
+        true => Targets::new().with_default(Level::DEBUG),
+        false => Targets::new().with_target("gamut", Level::WARN),
+    };
+    let colours = std::io::stderr().is_terminal();
+    let lines = layer().with_writer(std::io::stderr).with_ansi(colours).without_time();
+    tracing_subscriber::registry().with(lines).with(targets).init();
 }
