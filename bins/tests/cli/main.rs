@@ -1,0 +1,11 @@
+//! The `gamut` command as a user meets it: a process, its arguments, its output and its exit code.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
+
+mod bad_audio;
+mod bad_models;
+mod bad_requests;
+mod commands;
+mod conversation;
+#[cfg(target_os = "linux")]
+mod memory;
+mod support;
