@@ -246,7 +246,7 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) no_stages: bool,
     /// Repetitions of every row, after one that is not counted.
-    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) repetitions: u32,
     /// Print one JSON object instead of a table.
     #[arg(long)]

@@ -153,7 +153,7 @@ pub fn generation(
     for repetition in 0..=repetitions {
         let mut session = engine.session(&Song::silent(engine)?);
         fill(engine, &mut session, depth)?;
-        session.reserve(depth + tokens)?;
+        session.reserve(depth.saturating_add(tokens))?;
         let start = Instant::now();
         for i in 0..tokens {
             session.advance(&[arbitrary(engine, depth + i)])?;

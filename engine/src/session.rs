@@ -163,7 +163,7 @@ impl Session {
 
     /// The logits at the last position of `prompt`, which `more` tokens may follow.
     pub(crate) fn logits(&mut self, prompt: &Prompt, more: usize) -> Result<Vec<f32>, Error> {
-        self.reserve(prompt.tokens.len() + more)?;
+        self.reserve(prompt.tokens.len().saturating_add(more))?;
         let read = |_: &Context, logits: View<'_>| Ok(logits.to_vec());
         let (logits, _) = self.prefill(prompt, |_, _| ControlFlow::Continue(()), read)?;
         Ok(logits.unwrap_or_default())

@@ -32,6 +32,21 @@ fn a_prompt_over_the_context() {
 }
 
 #[test]
+fn more_tokens_than_any_context() {
+    let home = Home::furnished();
+    let most = usize::MAX;
+    for line in [
+        &format!("inspect clip.wav -p When? -m model -o o.st -n {most}"),
+        &format!("bench -m model --no-stages -p 0 -n {most} -d 1"),
+        &format!("bench -m model --no-stages -p {most}"),
+    ] {
+        home.refuses(line, &[&most.to_string(), "context holds"]);
+    }
+    let run = home.run("bench -m model -r 4294967295");
+    assert_eq!(run.code, Some(2), "{run:?}");
+}
+
+#[test]
 fn a_context_over_the_model() {
     let home = Home::furnished();
     for asked in ["0", "40961", "18446744073709551615"] {
@@ -96,13 +111,7 @@ fn run_unread(home: &Home, line: &str) -> Run {
         .spawn()
         .unwrap();
     drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: output.stdout,
-        stderr,
-    }
+    Run::of(child.wait_with_output().unwrap())
 }
 
 #[test]

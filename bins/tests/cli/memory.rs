@@ -1,9 +1,9 @@
-//! Peak anonymous memory against the plan that `gamut info` prints.
+//! Peak anonymous memory against the plan that `gamut info` prints, and too little of it.
 
-use crate::support::{Home, tone, wav};
+use crate::support::{Home, Run, assert_refused, tone, wav};
 use serde_json::{Value, json};
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// The command, its libraries and the decoder of the audio.
@@ -89,4 +89,24 @@ fn larger_weights_stay_within_the_plan() {
     home.write("clip.wav", &wav(&tone(60.0)));
     stays_within_the_plan(&home, "");
     stays_within_the_plan(&home, "--no-mmap");
+}
+
+#[test]
+fn more_memory_than_there_is() {
+    let home = Home::furnished();
+    home.edit_json("model/config.json", |c| {
+        c["text_config"]["max_position_embeddings"] = (1 << 24).into();
+    });
+    // Keys and values of 32 GiB, in an address space of 4 GiB.
+    let gamut = home.command("ask clip.wav -p When? -m model --max-model-len 16777216");
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -v 4194304; exec \"$0\" \"$@\""]);
+    limited
+        .arg(gamut.get_program())
+        .args(gamut.get_args())
+        .current_dir(home.path("."));
+    assert_refused(
+        &Run::of(limited.output().unwrap()),
+        &["out of memory", "bytes"],
+    );
 }

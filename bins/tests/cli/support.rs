@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::{fs, io::Write};
 use tempfile::TempDir;
 
@@ -15,6 +15,15 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    pub(crate) fn of(output: Output) -> Run {
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        Run {
+            code: output.status.code(),
+            stdout: output.stdout,
+            stderr,
+        }
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.stdout.clone()).unwrap()
     }
@@ -82,13 +91,7 @@ impl Home {
         let mut child = command.spawn().unwrap();
         // A command that fails early does not read its input.
         let _ = child.stdin.take().unwrap().write_all(input);
-        let output = child.wait_with_output().unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        Run {
-            code: output.status.code(),
-            stdout: output.stdout,
-            stderr,
-        }
+        Run::of(child.wait_with_output().unwrap())
     }
 
     /// Runs what must succeed.
