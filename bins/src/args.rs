@@ -234,13 +234,31 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// Prompt lengths to process.
-    #[arg(long, short = 'p', value_name = "TOKENS", value_delimiter = ',', default_value = "512")]
+    #[arg(
+        long,
+        short = 'p',
+        value_name = "TOKENS",
+        value_delimiter = ',',
+        default_value = "512"
+    )]
     pub(crate) n_prompt: Vec<usize>,
     /// Numbers of tokens to generate.
-    #[arg(long, short = 'n', value_name = "TOKENS", value_delimiter = ',', default_value = "32")]
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "TOKENS",
+        value_delimiter = ',',
+        default_value = "32"
+    )]
     pub(crate) n_gen: Vec<usize>,
     /// Tokens that are in the context before generation.
-    #[arg(long, short = 'd', value_name = "TOKENS", value_delimiter = ',', default_value = "0")]
+    #[arg(
+        long,
+        short = 'd',
+        value_name = "TOKENS",
+        value_delimiter = ',',
+        default_value = "0"
+    )]
     pub(crate) n_depth: Vec<usize>,
     /// Leave out the audio's stages after decoding.
     #[arg(long)]
@@ -284,14 +302,22 @@ pub(crate) enum DTypeArg {
 }
 
 fn parse_bias(text: &str) -> Result<(u32, f32), String> {
-    let (id, bias) = text.split_once('=').ok_or("expected ID=BIAS, such as 42=-1.5")?;
+    let (id, bias) = text
+        .split_once('=')
+        .ok_or("expected ID=BIAS, such as 42=-1.5")?;
     let id = id.parse().map_err(|e| format!("token id {id:?}: {e}"))?;
     let bias: f32 = bias.parse().map_err(|e| format!("bias {bias:?}: {e}"))?;
-    if bias.is_nan() { Err("the bias is not a number".to_owned()) } else { Ok((id, bias)) }
+    if bias.is_nan() {
+        Err("the bias is not a number".to_owned())
+    } else {
+        Ok((id, bias))
+    }
 }
 
 fn parse_variable(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("expected NAME=JSON, such as tools=[]")?;
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("expected NAME=JSON, such as tools=[]")?;
     let value = serde_json::from_str(value).map_err(|e| format!("{name}: {e}"))?;
     Ok((name.to_owned(), value))
 }

@@ -24,11 +24,17 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
     }
     let variables = setup::variables(&args.template);
     let mut printer = Printer::new(!args.json);
-    let answer =
-        session.ask(&args.prompt, &params, &variables, &mut |event| printer.take(event))?;
+    let answer = session.ask(&args.prompt, &params, &variables, &mut |event| {
+        printer.take(event)
+    })?;
     printer.finish()?;
     if args.json {
-        output::write_json(&report(&opened, &heard, &answer, args.sampling.logprobs.is_some()))?;
+        output::write_json(&report(
+            &opened,
+            &heard,
+            &answer,
+            args.sampling.logprobs.is_some(),
+        ))?;
     } else if args.sampling.logprobs.is_some() {
         for token in &answer.tokens {
             output::write(&(logprob_line(&opened, token) + "\n"))?;
@@ -47,7 +53,11 @@ pub(crate) struct Printer {
 
 impl Printer {
     pub(crate) fn new(shown: bool) -> Printer {
-        Printer { shown, progress: Progress::new(), failed: None }
+        Printer {
+            shown,
+            progress: Progress::new(),
+            failed: None,
+        }
     }
 
     pub(crate) fn take(&mut self, event: Event<'_>) -> ControlFlow<()> {
@@ -83,17 +93,28 @@ pub(crate) fn times(opened: &Opened, heard: &Heard, answer: &Answer, start: Inst
     let timing = &heard.audio.timing;
     let mut parts = vec![
         format!("open {}", output::duration(opened.load)),
-        format!("audio {:.1} s in {}", heard.song.seconds(), output::duration(timing.wall)),
+        format!(
+            "audio {:.1} s in {}",
+            heard.song.seconds(),
+            output::duration(timing.wall)
+        ),
     ];
     for (stage, time) in heard.song.times() {
         parts.push(format!("{} {}", stage.name(), output::duration(*time)));
     }
     let fresh = answer.prompt_tokens - answer.cached_tokens;
-    parts.push(format!("prefill {fresh} tokens {}", output::duration(answer.prefill)));
+    parts.push(format!(
+        "prefill {fresh} tokens {}",
+        output::duration(answer.prefill)
+    ));
     // The first token comes with the prompt.
     let steps = answer.tokens.len().saturating_sub(1);
     let rate = steps as f64 / answer.decode.as_secs_f64();
-    let rate = if steps == 0 { String::new() } else { format!(", {rate:.1} tok/s") };
+    let rate = if steps == 0 {
+        String::new()
+    } else {
+        format!(", {rate:.1} tok/s")
+    };
     let (tokens, decode) = (answer.tokens.len(), output::duration(answer.decode));
     parts.push(format!("decode {tokens} tokens {decode}{rate}"));
     parts.push(format!("total {}", output::duration(start.elapsed())));
@@ -101,19 +122,26 @@ pub(crate) fn times(opened: &Opened, heard: &Heard, answer: &Answer, start: Inst
 }
 
 fn logprob_line(opened: &Opened, token: &Token) -> String {
-    let name = |id: u32| opened.engine.model().checkpoint().tokenizer().id_to_token(id);
-    let show = |id: u32, logprob: f32| {
-        format!("{id} {:?} {logprob:.4}", name(id).unwrap_or_default())
+    let name = |id: u32| {
+        opened
+            .engine
+            .model()
+            .checkpoint()
+            .tokenizer()
+            .id_to_token(id)
     };
+    let show =
+        |id: u32, logprob: f32| format!("{id} {:?} {logprob:.4}", name(id).unwrap_or_default());
     let top = token.top.iter().map(|(id, logprob)| show(*id, *logprob));
-    std::iter::once(show(token.id, token.logprob)).chain(top).collect::<Vec<_>>().join("  ")
+    std::iter::once(show(token.id, token.logprob))
+        .chain(top)
+        .collect::<Vec<_>>()
+        .join("  ")
 }
 
 fn report(opened: &Opened, heard: &Heard, answer: &Answer, logprobs: bool) -> Value {
     let tokenizer = opened.engine.model().checkpoint().tokenizer();
-    let token = |id: u32, logprob: f32| {
-        json!({ "id": id, "token": tokenizer.id_to_token(id), "logprob": logprob })
-    };
+    let token = |id: u32, logprob: f32| json!({ "id": id, "token": tokenizer.id_to_token(id), "logprob": logprob });
     let tokens = answer.tokens.iter().map(|t| {
         let mut entry = token(t.id, t.logprob);
         let top = t.top.iter().map(|(id, logprob)| token(*id, *logprob));

@@ -3,8 +3,8 @@
 use crate::args::BenchArgs;
 use crate::error::Error;
 use crate::{output, setup};
-use gamut_engine::bench::{self, Row};
 use gamut_engine::SAMPLE_RATE;
+use gamut_engine::bench::{self, Row};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -46,17 +46,27 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
             "rows": rows,
         }))?;
     } else {
-        let mut table = vec![["test", "median", "min", "tokens/s"].map(str::to_owned).to_vec()];
+        let mut table = vec![
+            ["test", "median", "min", "tokens/s"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
         table.extend(rows.iter().map(table_row));
         output::write_table(&table)?;
         let (isa, threads) = (engine.isa(), engine.threads());
-        output::write(&format!("{seconds:.1} s of audio on the host ({isa}, {threads} threads)\n"))?;
+        output::write(&format!(
+            "{seconds:.1} s of audio on the host ({isa}, {threads} threads)\n"
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn json_row(row: &Row) -> Value {
-    let times: Vec<f64> = row.times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
+    let times: Vec<f64> = row
+        .times
+        .iter()
+        .map(|time| time.as_secs_f64() * 1e3)
+        .collect();
     json!({ "test": row.test.name(), "tokens": row.tokens, "times_ms": times })
 }
 

@@ -26,13 +26,17 @@ pub(crate) fn run(args: &ChatArgs) -> Result<ExitCode, Error> {
         if prompted {
             output::write("> ")?;
         }
-        let Some(question) = questions.next().transpose().map_err(Error::Input)? else { break };
+        let Some(question) = questions.next().transpose().map_err(Error::Input)? else {
+            break;
+        };
         if question.trim().is_empty() {
             break;
         }
         let start = Instant::now();
         let mut printer = Printer::new(true);
-        match session.ask(&question, &params, &variables, &mut |event| printer.take(event)) {
+        match session.ask(&question, &params, &variables, &mut |event| {
+            printer.take(event)
+        }) {
             Ok(answer) => {
                 printer.finish()?;
                 eprintln!("{}", times(&opened, &heard, &answer, start));

@@ -17,7 +17,12 @@ pub(crate) fn run(args: &DemoModelArgs) -> Result<ExitCode, Error> {
         DTypeArg::F16 => DType::F16,
         DTypeArg::Bf16 => DType::BF16,
     };
-    let options = SyntheticOptions { config, dtype, seed: args.seed, shards: args.shards };
+    let options = SyntheticOptions {
+        config,
+        dtype,
+        seed: args.seed,
+        shards: args.shards,
+    };
     synthetic::write(&args.dir, &options).map_err(gamut_engine::Error::from)?;
     output::write(&format!(
         "wrote a random checkpoint to {}; its words carry no meaning\n",

@@ -10,7 +10,10 @@ pub(crate) enum Error {
     /// A question could not be read from the terminal.
     Input(std::io::Error),
     /// The demo model has no place to be kept.
-    DemoModel { dir: PathBuf, reason: String },
+    DemoModel {
+        dir: PathBuf,
+        reason: String,
+    },
 }
 
 impl std::fmt::Display for Error {
@@ -20,7 +23,11 @@ impl std::fmt::Display for Error {
             Error::Output(e) => write!(f, "cannot write to standard output: {e}"),
             Error::Input(e) => write!(f, "cannot read standard input: {e}"),
             Error::DemoModel { dir, reason } => {
-                write!(f, "cannot keep the demo model in {}: {reason}", dir.display())
+                write!(
+                    f,
+                    "cannot keep the demo model in {}: {reason}",
+                    dir.display()
+                )
             }
         }
     }

@@ -17,8 +17,10 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
     let config = model.config();
     let (fusion, text) = (&config.fusion, &config.text);
     let weights = model.checkpoint().weights();
-    let parameters: u64 =
-        weights.tensors().map(|t| t.shape.iter().map(|d| *d as u64).product::<u64>()).sum();
+    let parameters: u64 = weights
+        .tensors()
+        .map(|t| t.shape.iter().map(|d| *d as u64).product::<u64>())
+        .sum();
     if args.json {
         output::write_json(&json!({
             "path": args.model,
@@ -34,7 +36,11 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
     let expert = |name: &str, e: &ExpertConfig| {
         let sizes = format!(
             "{} layers, d_model {}, {} heads, ffn {}, {} mel bins",
-            e.encoder_layers, e.d_model, e.encoder_attention_heads, e.encoder_ffn_dim, e.num_mel_bins
+            e.encoder_layers,
+            e.d_model,
+            e.encoder_attention_heads,
+            e.encoder_ffn_dim,
+            e.num_mel_bins
         );
         vec![name.to_owned(), sizes]
     };
@@ -42,7 +48,11 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
         Gate::Channel => "channel",
         Gate::Token => "token",
     };
-    let tied = if text.tie_word_embeddings { "tied" } else { "untied" };
+    let tied = if text.tie_word_embeddings {
+        "tied"
+    } else {
+        "untied"
+    };
     let rows = [
         vec!["checkpoint".to_owned(), args.model.display().to_string()],
         vec![
@@ -58,7 +68,10 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
         expert("global expert", &config.global),
         vec![
             "fusion".to_owned(),
-            format!("{} heads, ffn {}, gate per {gate}", fusion.num_attention_heads, fusion.ffn_dim),
+            format!(
+                "{} heads, ffn {}, gate per {gate}",
+                fusion.num_attention_heads, fusion.ffn_dim
+            ),
         ],
         vec![
             "decoder".to_owned(),
@@ -73,18 +86,38 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
                 text.vocab_size,
             ),
         ],
-        vec!["longest song".to_owned(), format!("{} s", config.max_audio_seconds)],
+        vec![
+            "longest song".to_owned(),
+            format!("{} s", config.max_audio_seconds),
+        ],
     ];
     let width = rows.iter().map(|row| row[0].len()).max().unwrap_or(0);
-    let mut text: String =
-        rows.iter().map(|row| format!("{:width$}  {}\n", row[0], row[1])).collect();
-    let held = if mmap { "mapped from the files" } else { "read into memory" };
-    text.push_str(&format!("\nmemory for a context of {} tokens\n", plan.max_model_len));
+    let mut text: String = rows
+        .iter()
+        .map(|row| format!("{:width$}  {}\n", row[0], row[1]))
+        .collect();
+    let held = if mmap {
+        "mapped from the files"
+    } else {
+        "read into memory"
+    };
+    text.push_str(&format!(
+        "\nmemory for a context of {} tokens\n",
+        plan.max_model_len
+    ));
     for (name, size, note) in [
         ("weights", plan.weights, held),
         ("kv", plan.kv, "keys and values of the decoder"),
-        ("workspace", plan.workspace, "activations of the widest stage"),
-        ("audio", plan.audio, "samples and tokens of the longest song"),
+        (
+            "workspace",
+            plan.workspace,
+            "activations of the widest stage",
+        ),
+        (
+            "audio",
+            plan.audio,
+            "samples and tokens of the longest song",
+        ),
         ("rope", plan.rope, "cosines and sines"),
     ] {
         text.push_str(&format!("  {name:10} {:>12}  {note}\n", bytes(size)));

@@ -9,15 +9,27 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Error> {
     let opened = setup::open(Some(&args.model), &args.engine)?;
     let audio = setup::load_audio(&opened.engine, &args.audio)?;
-    let inspection =
-        Inspection::run(&opened.engine, &audio.samples, &args.prompt, args.max_tokens)?;
+    let inspection = Inspection::run(
+        &opened.engine,
+        &audio.samples,
+        &args.prompt,
+        args.max_tokens,
+    )?;
     inspection.write(&args.out)?;
     let mut text = String::new();
     for (stage, shape, _) in &inspection.stages {
         text.push_str(&format!("{:13} f32 {shape:?}\n", stage.name()));
     }
-    text.push_str(&format!("{:13} f32 [{}]\n", "logits", inspection.logits.len()));
-    text.push_str(&format!("{:13} i64 [{}]\n", "prompt_tokens", inspection.prompt_tokens.len()));
+    text.push_str(&format!(
+        "{:13} f32 [{}]\n",
+        "logits",
+        inspection.logits.len()
+    ));
+    text.push_str(&format!(
+        "{:13} i64 [{}]\n",
+        "prompt_tokens",
+        inspection.prompt_tokens.len()
+    ));
     text.push_str(&format!("{:13} i64 {:?}\n", "tokens", inspection.tokens));
     output::write(&text)?;
     Ok(ExitCode::SUCCESS)

@@ -52,6 +52,12 @@ fn log(verbose: bool) {
         false => Targets::new().with_target("gamut", Level::WARN),
     };
     let colours = std::io::stderr().is_terminal();
-    let lines = layer().with_writer(std::io::stderr).with_ansi(colours).without_time();
-    tracing_subscriber::registry().with(lines).with(targets).init();
+    let lines = layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .without_time();
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(targets)
+        .init();
 }

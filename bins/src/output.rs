@@ -7,7 +7,9 @@ use std::io::Write;
 /// Writes text and flushes it, so that a stream is seen as it comes.
 pub(crate) fn write(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(Error::Output)
 }
 
 /// Writes one JSON object and a newline.
@@ -20,7 +22,12 @@ pub(crate) fn write_json(value: &impl Serialize) -> Result<(), Error> {
 /// first flush right.
 pub(crate) fn write_table(rows: &[Vec<String>]) -> Result<(), Error> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|x| x.chars().count()).max();
+    let width = |c: usize| {
+        rows.iter()
+            .filter_map(|r| r.get(c))
+            .map(|x| x.chars().count())
+            .max()
+    };
     let widths: Vec<usize> = (0..columns).map(|c| width(c).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {

@@ -17,7 +17,11 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new() -> Progress {
-        Progress { start: Instant::now(), bar: None, terminal: std::io::stderr().is_terminal() }
+        Progress {
+            start: Instant::now(),
+            bar: None,
+            terminal: std::io::stderr().is_terminal(),
+        }
     }
 
     /// `done` of `total` steps of what is called `name`.
@@ -27,7 +31,8 @@ impl Progress {
         }
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{msg:10} [{bar:40}] {pos}/{len} {eta}") {
+            if let Ok(style) = ProgressStyle::with_template("{msg:10} [{bar:40}] {pos}/{len} {eta}")
+            {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar

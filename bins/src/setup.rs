@@ -4,8 +4,8 @@ use crate::args::{AudioArgs, EngineArgs, SamplingArgs, TemplateArgs};
 use crate::error::Error;
 use crate::progress::Progress;
 use gamut_engine::{
-    Audio, AudioOptions, AudioSource, Engine, EngineOptions, Model, OpenOptions, Sampling, SamplingParams,
-    Song,
+    Audio, AudioOptions, AudioSource, Engine, EngineOptions, Model, OpenOptions, Sampling,
+    SamplingParams, Song,
 };
 use gamut_loader::synthetic::{self, SyntheticOptions};
 use serde_json::{Map, Value};
@@ -26,13 +26,21 @@ pub(crate) fn open(model: Option<&Path>, args: &EngineArgs) -> Result<Opened, Er
         Some(dir) => dir.to_owned(),
         None => demo_model()?,
     };
-    let model = Arc::new(Model::open(dir, &OpenOptions { mmap: !args.no_mmap })?);
+    let model = Arc::new(Model::open(
+        dir,
+        &OpenOptions {
+            mmap: !args.no_mmap,
+        },
+    )?);
     let options = EngineOptions {
         threads: args.device.threads,
         max_model_len: args.max_model_len,
     };
     let engine = Engine::new(model, &options)?;
-    Ok(Opened { engine, load: start.elapsed() })
+    Ok(Opened {
+        engine,
+        load: start.elapsed(),
+    })
 }
 
 /// Where the demo model is kept; writes it there the first time.
@@ -49,7 +57,10 @@ fn demo_model() -> Result<PathBuf, Error> {
     if dir.join("config.json").is_file() {
         return Ok(dir);
     }
-    let failed = |e: std::io::Error| Error::DemoModel { dir: dir.clone(), reason: e.to_string() };
+    let failed = |e: std::io::Error| Error::DemoModel {
+        dir: dir.clone(),
+        reason: e.to_string(),
+    };
     std::fs::create_dir_all(&parent).map_err(failed)?;
     // Written aside and renamed: another process may be doing the same.
     let aside = parent.join(format!("demo-{}.partial", std::process::id()));
@@ -107,7 +118,9 @@ pub(crate) fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
             top_k: args.top_k.unwrap_or(default.top_k),
             top_p: args.top_p.unwrap_or(default.top_p),
             min_p: args.min_p.unwrap_or(default.min_p),
-            repetition_penalty: args.repetition_penalty.unwrap_or(default.repetition_penalty),
+            repetition_penalty: args
+                .repetition_penalty
+                .unwrap_or(default.repetition_penalty),
             presence_penalty: args.presence_penalty,
             frequency_penalty: args.frequency_penalty,
             logit_bias: args.logit_bias.clone(),
@@ -123,6 +136,11 @@ pub(crate) fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
 
 /// Variables of the chat template.
 pub(crate) fn variables(args: &TemplateArgs) -> Map<String, Value> {
-    let thinking = args.enable_thinking.map(|b| ("enable_thinking".to_owned(), b.into()));
-    thinking.into_iter().chain(args.template_var.iter().cloned()).collect()
+    let thinking = args
+        .enable_thinking
+        .map(|b| ("enable_thinking".to_owned(), b.into()));
+    thinking
+        .into_iter()
+        .chain(args.template_var.iter().cloned())
+        .collect()
 }

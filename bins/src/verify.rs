@@ -22,7 +22,9 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Error> {
             })
         });
         let cases: Vec<_> = cases.collect();
-        output::write_json(&json!({ "device": "host", "isa": isa, "failed": failed, "cases": cases }))?;
+        output::write_json(
+            &json!({ "device": "host", "isa": isa, "failed": failed, "cases": cases }),
+        )?;
     } else {
         let head = ["op", "case", "max abs", "relative", "tolerance", "verdict"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -43,5 +45,9 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Error> {
             findings.len()
         ))?;
     }
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

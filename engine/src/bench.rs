@@ -68,8 +68,11 @@ impl Row {
 
     /// Mean and standard deviation of tokens a second.
     pub fn rate(&self) -> (f64, f64) {
-        let rates: Vec<f64> =
-            self.times.iter().map(|t| self.tokens as f64 / t.as_secs_f64()).collect();
+        let rates: Vec<f64> = self
+            .times
+            .iter()
+            .map(|t| self.tokens as f64 / t.as_secs_f64())
+            .collect();
         let n = rates.len().max(1) as f64;
         let mean = rates.iter().sum::<f64>() / n;
         let variance = rates.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / n;
@@ -86,7 +89,10 @@ pub fn audio(
     source: &AudioSource,
     repetitions: usize,
 ) -> Result<(Row, Vec<f32>), Error> {
-    let options = AudioOptions { max_seconds: f64::INFINITY, ..AudioOptions::default() };
+    let options = AudioOptions {
+        max_seconds: f64::INFINITY,
+        ..AudioOptions::default()
+    };
     let samples = engine.load_audio(source, &options)?.samples;
     let mut times = Vec::with_capacity(repetitions);
     for _ in 0..repetitions {
@@ -94,7 +100,14 @@ pub fn audio(
         engine.load_audio(source, &options)?;
         times.push(start.elapsed());
     }
-    Ok((Row { test: Test::Audio, tokens: Model::audio_tokens(samples.len()), times }, samples))
+    Ok((
+        Row {
+            test: Test::Audio,
+            tokens: Model::audio_tokens(samples.len()),
+            times,
+        },
+        samples,
+    ))
 }
 
 /// Hears `samples` once uncounted and then `repetitions` times: a row for every stage.
@@ -135,7 +148,11 @@ pub fn prompt(engine: &Engine, tokens: usize, repetitions: usize) -> Result<Row,
             times.push(start.elapsed());
         }
     }
-    Ok(Row { test: Test::Prompt { tokens }, tokens, times })
+    Ok(Row {
+        test: Test::Prompt { tokens },
+        tokens,
+        times,
+    })
 }
 
 /// Takes `tokens` steps of one token after `depth` others, once uncounted and then `repetitions`
@@ -162,7 +179,11 @@ pub fn generation(
             times.push(start.elapsed());
         }
     }
-    Ok(Row { test: Test::Generation { tokens, depth }, tokens, times })
+    Ok(Row {
+        test: Test::Generation { tokens, depth },
+        tokens,
+        times,
+    })
 }
 
 /// Any token, another at every position.
@@ -173,6 +194,9 @@ fn arbitrary(engine: &Engine, position: usize) -> u32 {
 /// Computes `tokens` positions in chunks.
 fn fill(engine: &Engine, session: &mut Session, tokens: usize) -> Result<(), Error> {
     session.reserve(tokens)?;
-    let ids: Vec<u32> = (0..tokens).map(|position| arbitrary(engine, position)).collect();
-    ids.chunks(crate::session::PREFILL_CHUNK).try_for_each(|chunk| session.advance(chunk))
+    let ids: Vec<u32> = (0..tokens)
+        .map(|position| arbitrary(engine, position))
+        .collect();
+    ids.chunks(crate::session::PREFILL_CHUNK)
+        .try_for_each(|chunk| session.advance(chunk))
 }

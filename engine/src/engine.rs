@@ -66,8 +66,14 @@ impl Song {
     pub(crate) fn silent(engine: &Engine) -> Result<Song, Error> {
         let cx = Context::host(engine.inner.host.clone(), 0)?;
         let embeddings = cx.tensor(0, engine.model().config().text.hidden_size)?;
-        let inner = SongInner { embeddings, seconds: 0.0, times: Vec::new() };
-        Ok(Song { inner: Arc::new(inner) })
+        let inner = SongInner {
+            embeddings,
+            seconds: 0.0,
+            times: Vec::new(),
+        };
+        Ok(Song {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Audio tokens.
@@ -110,7 +116,10 @@ impl Engine {
             text.num_key_value_heads,
             text.head_dim,
         )?;
-        let runner = Runner { cx: Context::host(host.clone(), plan.workspace_elements)?, kv };
+        let runner = Runner {
+            cx: Context::host(host.clone(), plan.workspace_elements)?,
+            kv,
+        };
         Ok(Engine {
             inner: Arc::new(Inner {
                 model,
@@ -150,8 +159,14 @@ impl Engine {
     /// If the audio cannot be read, or is too long.
     pub fn load_audio(&self, source: &AudioSource, options: &AudioOptions) -> Result<Audio, Error> {
         let most = self.model().config().max_audio_seconds as f64;
-        let options = AudioOptions { max_seconds: options.max_seconds.min(most), ..options.clone() };
-        Ok(self.inner.host.install(|| gamut_frontend::load(source, &options))?)
+        let options = AudioOptions {
+            max_seconds: options.max_seconds.min(most),
+            ..options.clone()
+        };
+        Ok(self
+            .inner
+            .host
+            .install(|| gamut_frontend::load(source, &options))?)
     }
 
     /// Lets the model hear `samples` of 16 kHz mono.
@@ -181,7 +196,13 @@ impl Engine {
             })?
         };
         let times = watch.times;
-        Ok(Song { inner: Arc::new(SongInner { embeddings, seconds, times }) })
+        Ok(Song {
+            inner: Arc::new(SongInner {
+                embeddings,
+                seconds,
+                times,
+            }),
+        })
     }
 
     /// A conversation about a song.
@@ -203,7 +224,10 @@ impl Engine {
 
     /// The device, for one step.
     pub(crate) fn runner(&self) -> MutexGuard<'_, Runner> {
-        self.inner.runner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .runner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -50,7 +50,9 @@ pub enum Error {
         most: usize,
     },
     /// The context asked for is longer than the model's positions.
-    #[error("max_model_len is {asked}, config.json allows {most} (text_config.max_position_embeddings)")]
+    #[error(
+        "max_model_len is {asked}, config.json allows {most} (text_config.max_position_embeddings)"
+    )]
     ContextTooLong {
         /// What was asked for.
         asked: usize,

@@ -43,16 +43,30 @@ impl Inspection {
     ) -> Result<Inspection, Error> {
         let bins = engine.model().config().temporal.num_mel_bins;
         let mut inspection = Inspection::default();
-        let song = engine.hear(samples, &mut Keep { bins, stages: &mut inspection.stages })?;
+        let song = engine.hear(
+            samples,
+            &mut Keep {
+                bins,
+                stages: &mut inspection.stages,
+            },
+        )?;
         let messages = [Message::audio("user", question)];
         let prompt = Prompt::render(engine.model(), &messages, &Map::new(), song.tokens())?;
         inspection.prompt_tokens = prompt.tokens.iter().map(|id| i64::from(*id)).collect();
         let mut session = engine.session(&song);
         inspection.logits = session.logits(&prompt, tokens)?;
-        let params = SamplingParams { max_tokens: tokens, ignore_eos: true, ..Default::default() };
+        let params = SamplingParams {
+            max_tokens: tokens,
+            ignore_eos: true,
+            ..Default::default()
+        };
         let listener = &mut |_: crate::Event<'_>| ControlFlow::Continue(());
         let answer = session.generate(&messages, &params, &Map::new(), listener)?;
-        inspection.tokens = answer.tokens.iter().map(|token| i64::from(token.id)).collect();
+        inspection.tokens = answer
+            .tokens
+            .iter()
+            .map(|token| i64::from(token.id))
+            .collect();
         Ok(inspection)
     }
 
@@ -69,8 +83,16 @@ impl Inspection {
         for (stage, shape, values) in &self.stages {
             parts.push((stage.name(), Dtype::F32, shape.clone(), f32s(values)));
         }
-        parts.push(("logits", Dtype::F32, vec![self.logits.len()], f32s(&self.logits)));
-        for (name, ids) in [("prompt_tokens", &self.prompt_tokens), ("tokens", &self.tokens)] {
+        parts.push((
+            "logits",
+            Dtype::F32,
+            vec![self.logits.len()],
+            f32s(&self.logits),
+        ));
+        for (name, ids) in [
+            ("prompt_tokens", &self.prompt_tokens),
+            ("tokens", &self.tokens),
+        ] {
             parts.push((name, Dtype::I64, vec![ids.len()], i64s(ids)));
         }
         let failed = |e: safetensors::SafeTensorError| Error::Write {
@@ -79,7 +101,10 @@ impl Inspection {
         };
         let mut views = Vec::new();
         for (name, dtype, shape, bytes) in &parts {
-            views.push((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(failed)?));
+            views.push((
+                name,
+                TensorView::new(*dtype, shape.clone(), bytes).map_err(failed)?,
+            ));
         }
         serialize_to_file(views, None, path).map_err(failed)
     }

@@ -15,7 +15,10 @@ impl PagePool {
     pub(crate) fn new(pages: usize) -> Arc<PagePool> {
         // The lowest page is taken first.
         let free = (0..pages as u32).rev().collect();
-        Arc::new(PagePool { free: Mutex::new(free), total: pages })
+        Arc::new(PagePool {
+            free: Mutex::new(free),
+            total: pages,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
@@ -32,7 +35,10 @@ pub(crate) struct PageTable {
 
 impl PageTable {
     pub(crate) fn new(pool: &Arc<PagePool>) -> PageTable {
-        PageTable { pool: pool.clone(), pages: Vec::new() }
+        PageTable {
+            pool: pool.clone(),
+            pages: Vec::new(),
+        }
     }
 
     /// Owns the pages of `tokens` tokens, taking more where needed.
@@ -40,7 +46,11 @@ impl PageTable {
         let needed = tokens.div_ceil(PAGE).saturating_sub(self.pages.len());
         let mut free = self.pool.lock();
         if needed > free.len() {
-            return Err(Error::CacheFull { needed, free: free.len(), total: self.pool.total });
+            return Err(Error::CacheFull {
+                needed,
+                free: free.len(),
+                total: self.pool.total,
+            });
         }
         let left = free.len() - needed;
         self.pages.extend(free.drain(left..).rev());
@@ -70,7 +80,14 @@ mod tests {
         b.reserve(1).unwrap();
         a.reserve(2 * PAGE + 1).unwrap();
         assert_eq!((a.pages(), b.pages()), (&[0, 1, 3][..], &[2][..]));
-        assert!(matches!(b.reserve(3 * PAGE), Err(Error::CacheFull { needed: 2, free: 0, .. })));
+        assert!(matches!(
+            b.reserve(3 * PAGE),
+            Err(Error::CacheFull {
+                needed: 2,
+                free: 0,
+                ..
+            })
+        ));
         drop(a);
         b.reserve(4 * PAGE).unwrap();
         assert_eq!(b.pages().len(), 4);

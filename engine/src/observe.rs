@@ -52,7 +52,11 @@ pub(crate) struct Stopwatch<'a> {
 
 impl<'a> Stopwatch<'a> {
     pub(crate) fn new(inner: &'a mut dyn Observer) -> Stopwatch<'a> {
-        Stopwatch { inner, last: Instant::now(), times: Vec::new() }
+        Stopwatch {
+            inner,
+            last: Instant::now(),
+            times: Vec::new(),
+        }
     }
 }
 

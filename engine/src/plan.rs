@@ -101,13 +101,22 @@ pub(crate) fn dry_decode(
     let batch = Batch {
         sources: &vec![Source::Token(0); rows],
         audio: None,
-        sequences: &[Sequence { start, rows, pages: &pages }],
+        sequences: &[Sequence {
+            start,
+            rows,
+            pages: &pages,
+        }],
         wanted: &[rows.saturating_sub(1)],
     };
     let logits = model.decode(&cx, &batch, &rope, &mut kv)?;
     let (sampling, history) = (Sampling::default(), History::default());
     let position = (start + rows) as u64;
-    let draw = Draw { sampling: &sampling, history: &history, position, alternatives: MAX_LOGPROBS.min(text.vocab_size) };
+    let draw = Draw {
+        sampling: &sampling,
+        history: &history,
+        position,
+        alternatives: MAX_LOGPROBS.min(text.vocab_size),
+    };
     sample(&cx, &logits, &[draw])?;
     drop(logits);
     Ok(cx)

@@ -27,7 +27,10 @@ impl Prompt {
         audio_tokens: usize,
     ) -> Result<Prompt, Error> {
         let checkpoint = model.checkpoint();
-        let options = TemplateOptions { add_generation_prompt: true, variables: variables.clone() };
+        let options = TemplateOptions {
+            add_generation_prompt: true,
+            variables: variables.clone(),
+        };
         let text = checkpoint.chat_template().render(messages, &options)?;
         let ids = checkpoint.tokenizer().encode(&text)?;
         let token = model.config().audio_token_index;
@@ -40,11 +43,19 @@ impl Prompt {
             };
             return Err(Error::Placeholder { token, found, hint });
         }
-        let mut prompt = Prompt { tokens: Vec::new(), sources: Vec::new(), thinking: false };
+        let mut prompt = Prompt {
+            tokens: Vec::new(),
+            sources: Vec::new(),
+            thinking: false,
+        };
         for id in ids {
             if id == token {
-                prompt.tokens.extend(std::iter::repeat_n(token, audio_tokens));
-                prompt.sources.extend((0..audio_tokens as u32).map(Source::Audio));
+                prompt
+                    .tokens
+                    .extend(std::iter::repeat_n(token, audio_tokens));
+                prompt
+                    .sources
+                    .extend((0..audio_tokens as u32).map(Source::Audio));
             } else {
                 prompt.tokens.push(id);
                 prompt.sources.push(Source::Token(id));

@@ -52,7 +52,10 @@ impl SamplingParams {
             sampling.top_p = or(config.top_p, 1.0);
             sampling.min_p = or(config.min_p, 0.0);
         }
-        SamplingParams { sampling, ..SamplingParams::default() }
+        SamplingParams {
+            sampling,
+            ..SamplingParams::default()
+        }
     }
 
     /// Whether the values are possible for a model of `vocabulary` tokens.
@@ -62,7 +65,10 @@ impl SamplingParams {
     pub fn check(&self, vocabulary: usize) -> Result<(), Error> {
         self.sampling.check(vocabulary)?;
         let most = MAX_LOGPROBS.min(vocabulary);
-        let ids = self.stop_token_ids.iter().map(|id| ("stop_token_ids", *id as usize, vocabulary - 1));
+        let ids = self
+            .stop_token_ids
+            .iter()
+            .map(|id| ("stop_token_ids", *id as usize, vocabulary - 1));
         for (name, found, most) in ids.chain([("logprobs", self.logprobs, most)]) {
             if found > most {
                 return Err(Error::Parameter { name, found, most });

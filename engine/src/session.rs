@@ -98,7 +98,13 @@ pub type Listener<'l> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'l;
 impl Session {
     pub(crate) fn new(engine: Engine, song: Song) -> Session {
         let pages = PageTable::new(engine.pool());
-        Session { engine, song, messages: Vec::new(), pages, cached: Vec::new() }
+        Session {
+            engine,
+            song,
+            messages: Vec::new(),
+            pages,
+            cached: Vec::new(),
+        }
     }
 
     /// The conversation so far.
@@ -123,7 +129,10 @@ impl Session {
         variables: &Map<String, Value>,
         listener: &mut Listener<'_>,
     ) -> Result<Answer, Error> {
-        let heard = self.messages.iter().any(|m| matches!(m.content, Content::Parts(_)));
+        let heard = self
+            .messages
+            .iter()
+            .any(|m| matches!(m.content, Content::Parts(_)));
         let question = match heard {
             true => Message::text("user", question),
             false => Message::audio("user", question),
@@ -154,7 +163,11 @@ impl Session {
         let most = engine.plan().max_model_len;
         if prompt.tokens.len() >= most {
             let (tokens, audio) = (prompt.tokens.len(), self.song.tokens());
-            return Err(Error::PromptTooLong { tokens, audio, most });
+            return Err(Error::PromptTooLong {
+                tokens,
+                audio,
+                most,
+            });
         }
         let room = params.max_tokens.min(most - prompt.tokens.len());
         self.pages.reserve(prompt.tokens.len() + room)?;
@@ -173,7 +186,11 @@ impl Session {
     pub(crate) fn reserve(&mut self, tokens: usize) -> Result<(), Error> {
         let most = self.engine.plan().max_model_len;
         if tokens > most {
-            return Err(Error::PromptTooLong { tokens, audio: self.song.tokens(), most });
+            return Err(Error::PromptTooLong {
+                tokens,
+                audio: self.song.tokens(),
+                most,
+            });
         }
         self.pages.reserve(tokens)
     }
@@ -195,7 +212,11 @@ impl Session {
         let engine = &self.engine;
         let runner = &mut *engine.runner();
         let rows = sources.len();
-        let sequence = Sequence { start: self.cached.len(), rows, pages: self.pages.pages() };
+        let sequence = Sequence {
+            start: self.cached.len(),
+            rows,
+            pages: self.pages.pages(),
+        };
         let batch = Batch {
             sources,
             audio: Some(self.song.embeddings().view()),
@@ -204,7 +225,9 @@ impl Session {
         };
         let result = engine.install(|| {
             let logits =
-                engine.model().decode(&runner.cx, &batch, engine.rope(), &mut runner.kv)?;
+                engine
+                    .model()
+                    .decode(&runner.cx, &batch, engine.rope(), &mut runner.kv)?;
             read(&runner.cx, logits.view())
         })?;
         self.cached.extend_from_slice(tokens);
@@ -219,14 +242,23 @@ impl Session {
         mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
         read: impl FnOnce(&Context, View<'_>) -> Result<T, Error> + Send,
     ) -> Result<(Option<T>, usize), Error> {
-        let known = self.cached.iter().zip(&prompt.tokens).take_while(|(a, b)| a == b).count();
+        let known = self
+            .cached
+            .iter()
+            .zip(&prompt.tokens)
+            .take_while(|(a, b)| a == b)
+            .count();
         // The last position is computed even if known: its logits are wanted.
         let reused = known.min(prompt.tokens.len() - 1);
         self.cached.truncate(reused);
         let total = prompt.tokens.len() - reused;
         while prompt.tokens.len() - self.cached.len() > PREFILL_CHUNK {
             let range = self.cached.len()..self.cached.len() + PREFILL_CHUNK;
-            self.step(&prompt.tokens[range.clone()], &prompt.sources[range], |_, _| Ok(()))?;
+            self.step(
+                &prompt.tokens[range.clone()],
+                &prompt.sources[range],
+                |_, _| Ok(()),
+            )?;
             if progress(self.cached.len() - reused, total).is_break() {
                 return Ok((None, reused));
             }
@@ -289,7 +321,9 @@ impl Generation<'_> {
         let start = Instant::now();
         let mut drawn = first;
         self.answer.finish = loop {
-            let Some(token) = drawn else { break Finish::Cancelled };
+            let Some(token) = drawn else {
+                break Finish::Cancelled;
+            };
             let id = token.id;
             if let Some(finish) = self.take(token, room, listener)? {
                 break finish;
@@ -305,13 +339,14 @@ impl Generation<'_> {
 
 impl Generation<'_> {
     /// How the token at `position` is drawn.
-    fn draw<'a>(
-        history: &'a History,
-        params: &'a SamplingParams,
-        position: usize,
-    ) -> Draw<'a> {
+    fn draw<'a>(history: &'a History, params: &'a SamplingParams, position: usize) -> Draw<'a> {
         let (sampling, alternatives) = (&params.sampling, params.logprobs);
-        Draw { sampling, history, position: position as u64, alternatives }
+        Draw {
+            sampling,
+            history,
+            position: position as u64,
+            alternatives,
+        }
     }
 
     /// Notes a token and says whether the answer ends with it.
@@ -324,7 +359,11 @@ impl Generation<'_> {
         let id = token.id;
         let checkpoint = self.session.engine.model().checkpoint();
         let tokenizer = checkpoint.tokenizer();
-        let eos = checkpoint.generation_config().eos_token_id.as_deref().unwrap_or(&[]);
+        let eos = checkpoint
+            .generation_config()
+            .eos_token_id
+            .as_deref()
+            .unwrap_or(&[]);
         let ends = (eos.contains(&id) && !self.params.ignore_eos)
             || self.params.stop_token_ids.contains(&id);
         self.history.push(id);
@@ -349,7 +388,10 @@ impl Generation<'_> {
                 false => self.answer.text.push_str(&piece.text),
             }
         }
-        let flow = listener(Event::Token { token: &token, pieces: &pieces });
+        let flow = listener(Event::Token {
+            token: &token,
+            pieces: &pieces,
+        });
         self.answer.tokens.push(token);
         Ok(finish.or(flow.is_break().then_some(Finish::Cancelled)))
     }
@@ -357,7 +399,14 @@ impl Generation<'_> {
 
 /// One token from logits `[1, vocab]`.
 fn draw_token(cx: &Context, logits: View<'_>, draw: Draw<'_>) -> Result<Token, Error> {
-    let Sampled { token, logprob, alternatives } =
-        sample(cx, logits, &[draw])?.pop().unwrap_or_default();
-    Ok(Token { id: token, logprob, top: alternatives })
+    let Sampled {
+        token,
+        logprob,
+        alternatives,
+    } = sample(cx, logits, &[draw])?.pop().unwrap_or_default();
+    Ok(Token {
+        id: token,
+        logprob,
+        top: alternatives,
+    })
 }

@@ -80,9 +80,15 @@ impl TextStream {
         let mut pieces = Vec::new();
         while !self.stopped {
             let marker = if self.thinking { END_THINK } else { THINK };
-            let stops = self.stops.iter().map(|stop| (self.held.find(stop.as_str()), None));
+            let stops = self
+                .stops
+                .iter()
+                .map(|stop| (self.held.find(stop.as_str()), None));
             let think = (self.held.find(marker), Some(marker.len()));
-            let first = stops.chain([think]).filter_map(|(at, m)| Some((at?, m))).min_by_key(|m| m.0);
+            let first = stops
+                .chain([think])
+                .filter_map(|(at, m)| Some((at?, m)))
+                .min_by_key(|m| m.0);
             let Some((at, marker_len)) = first else { break };
             let text: String = self.held.drain(..at).collect();
             self.emit(text, &mut pieces);
@@ -110,13 +116,20 @@ impl TextStream {
         let markers = self.stops.iter().map(String::as_str).chain([marker]);
         let overlap = |marker: &str| {
             let heads = marker.char_indices().map(|(at, _)| at).filter(|at| *at > 0);
-            heads.filter(|at| self.held.ends_with(&marker[..*at])).max().unwrap_or(0)
+            heads
+                .filter(|at| self.held.ends_with(&marker[..*at]))
+                .max()
+                .unwrap_or(0)
         };
         markers.map(overlap).max().unwrap_or(0)
     }
 
     fn emit(&mut self, text: String, pieces: &mut Vec<Piece>) {
-        let text = if self.after_marker { text.trim_start_matches('\n').to_owned() } else { text };
+        let text = if self.after_marker {
+            text.trim_start_matches('\n').to_owned()
+        } else {
+            text
+        };
         if text.is_empty() {
             return;
         }
@@ -147,8 +160,10 @@ mod tests {
         let mut outcomes = Vec::new();
         for step in 1..=text.len().max(1) {
             let mut stream = TextStream::new(&stops, thinking);
-            let mut pieces: Vec<Piece> =
-                text.chunks(step).flat_map(|bytes| stream.push(bytes)).collect();
+            let mut pieces: Vec<Piece> = text
+                .chunks(step)
+                .flat_map(|bytes| stream.push(bytes))
+                .collect();
             pieces.extend(stream.finish());
             let join = |reasoning| -> String {
                 let pieces = pieces.iter().filter(|p| p.reasoning == reasoning);
@@ -166,22 +181,43 @@ mod tests {
 
     #[test]
     fn characters_are_never_split() {
-        assert_eq!(outcome("dür 🎵 ♭".as_bytes(), &[], false), owned("", "dür 🎵 ♭", false));
-        assert_eq!(outcome(b"a\xff\xe2\x99", &[], false), owned("", "a\u{fffd}\u{fffd}", false));
+        assert_eq!(
+            outcome("dür 🎵 ♭".as_bytes(), &[], false),
+            owned("", "dür 🎵 ♭", false)
+        );
+        assert_eq!(
+            outcome(b"a\xff\xe2\x99", &[], false),
+            owned("", "a\u{fffd}\u{fffd}", false)
+        );
     }
 
     #[test]
     fn thoughts_are_told_apart() {
         let text = b"<think>\nlow <b> hum\n</think>\n\nAt 0:42.";
-        assert_eq!(outcome(text, &[], false), owned("low <b> hum\n", "At 0:42.", false));
-        assert_eq!(outcome(b"hm</think>yes", &[], true), owned("hm", "yes", false));
+        assert_eq!(
+            outcome(text, &[], false),
+            owned("low <b> hum\n", "At 0:42.", false)
+        );
+        assert_eq!(
+            outcome(b"hm</think>yes", &[], true),
+            owned("hm", "yes", false)
+        );
         assert_eq!(outcome(b"<thin", &[], false), owned("", "<thin", false));
     }
 
     #[test]
     fn stop_strings_end_the_text_and_are_not_shown() {
-        assert_eq!(outcome(b"one, two, three", &["wo", ", th"], false), owned("", "one, t", true));
-        assert_eq!(outcome(b"one, two", &["three", ""], false), owned("", "one, two", false));
-        assert_eq!(outcome("né♭x".as_bytes(), &["♭"], false), owned("", "né", true));
+        assert_eq!(
+            outcome(b"one, two, three", &["wo", ", th"], false),
+            owned("", "one, t", true)
+        );
+        assert_eq!(
+            outcome(b"one, two", &["three", ""], false),
+            owned("", "one, two", false)
+        );
+        assert_eq!(
+            outcome("né♭x".as_bytes(), &["♭"], false),
+            owned("", "né", true)
+        );
     }
 }

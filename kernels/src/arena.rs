@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::error::{Error, Result};
-use std::alloc::Layout;
+use memmap2::MmapMut;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -161,11 +161,12 @@ impl Drop for Region {
     }
 }
 
-/// A zeroed block of f32 elements on a cache line's boundary.
+/// A zeroed block of f32 elements on a page's boundary.
 #[derive(Debug)]
 struct Storage {
     start: NonNull<f32>,
-    layout: Layout,
+    /// Keeps the block mapped.
+    _map: MmapMut,
 }
 
 // SAFETY: the block is plain memory; regions, which borrow it, follow the borrowing rules.
@@ -176,26 +177,18 @@ unsafe impl Sync for Storage {}
 impl Storage {
     fn new(elements: usize) -> Result<Storage> {
         let bytes = elements.max(ALIGN).saturating_mul(size_of::<f32>());
-        let no_memory = Error::OutOfMemory {
+        let no_memory = |_| Error::OutOfMemory {
             what: "the workspace",
             bytes,
         };
-        let Ok(layout) = Layout::from_size_align(bytes, ALIGN * size_of::<f32>()) else {
-            return Err(no_memory);
-        };
-        // SAFETY: the layout's size is not zero.
-        let start = unsafe { std::alloc::alloc_zeroed(layout) };
-        match NonNull::new(start.cast()) {
-            Some(start) => Ok(Storage { start, layout }),
-            None => Err(no_memory),
+        let mut map = MmapMut::map_anon(bytes).map_err(no_memory)?;
+        // With pages of 4 KiB, large products wait for address translation.
+        #[cfg(target_os = "linux")]
+        if let Err(e) = map.advise(memmap2::Advice::HugePage) {
+            tracing::debug!("no huge pages for the workspace: {e}");
         }
-    }
-}
-
-impl Drop for Storage {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout.
-        unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), self.layout) }
+        let start = NonNull::from(map.as_mut()).cast();
+        Ok(Storage { start, _map: map })
     }
 }
 

@@ -6,19 +6,26 @@ use crate::{Context, DType, Work};
 use bytes::Bytes;
 use half::{bf16, f16};
 
+/// Makes the inputs of a case on a device.
+type Prepare = dyn Fn(&Context) -> Result<Trial>;
+/// Runs the operation and copies its output.
+type Run = dyn FnMut(&Context) -> Result<Vec<f32>>;
+/// Computes the output by the formula.
+type Reference = dyn Fn() -> Vec<f64>;
+
 /// One set of inputs of an operation.
 pub struct Case {
     /// What is special about it, such as `1x5120x1280 bf16`.
     pub name: String,
     /// The greatest relative L2 error of the output that passes.
     pub tolerance: f64,
-    prepare: Box<dyn Fn(&Context) -> Result<Trial>>,
+    prepare: Box<Prepare>,
 }
 
 /// A case with its inputs on a device.
 pub struct Trial {
-    run: Box<dyn FnMut(&Context) -> Result<Vec<f32>>>,
-    reference: Box<dyn Fn() -> Vec<f64>>,
+    run: Box<Run>,
+    reference: Box<Reference>,
 }
 
 impl Case {

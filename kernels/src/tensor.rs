@@ -78,7 +78,13 @@ impl Tensor {
     pub fn block(&self, row: usize, rows: usize, col: usize, cols: usize) -> View<'_> {
         self.check(row, rows, col, cols);
         let (offset, stride) = (row * self.cols + col, self.cols);
-        View { region: &self.region, offset, rows, cols, stride }
+        View {
+            region: &self.region,
+            offset,
+            rows,
+            cols,
+            stride,
+        }
     }
 
     /// `rows` rows from `row` on, of each `cols` columns from `col` on, to write.
@@ -88,12 +94,26 @@ impl Tensor {
     pub fn block_mut(&mut self, row: usize, rows: usize, col: usize, cols: usize) -> ViewMut<'_> {
         self.check(row, rows, col, cols);
         let (offset, stride) = (row * self.cols + col, self.cols);
-        ViewMut { region: &mut self.region, offset, rows, cols, stride }
+        ViewMut {
+            region: &mut self.region,
+            offset,
+            rows,
+            cols,
+            stride,
+        }
     }
 
     fn check(&self, row: usize, rows: usize, col: usize, cols: usize) {
-        assert!(row + rows <= self.rows, "rows {row}+{rows} of {}", self.rows);
-        assert!(col + cols <= self.cols, "columns {col}+{cols} of {}", self.cols);
+        assert!(
+            row + rows <= self.rows,
+            "rows {row}+{rows} of {}",
+            self.rows
+        );
+        assert!(
+            col + cols <= self.cols,
+            "columns {col}+{cols} of {}",
+            self.cols
+        );
     }
 
     /// One row, on the host.

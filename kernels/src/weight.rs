@@ -59,9 +59,14 @@ impl Weight {
         self.data.len()
     }
 
+    /// Bytes of one row.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.cols * self.dtype.size()
+    }
+
     /// The bytes of one row.
     pub(crate) fn row(&self, row: usize) -> &[u8] {
-        let bytes = self.cols * self.dtype.size();
+        let bytes = self.row_bytes();
         &self.data[row * bytes..(row + 1) * bytes]
     }
 

@@ -18,7 +18,13 @@ struct Golden<'a>(SafeTensors<'a>);
 impl Golden<'_> {
     fn values<T, const N: usize>(&self, key: &str, from: fn([u8; N]) -> T) -> Vec<T> {
         let tensor = self.0.tensor(key).unwrap_or_else(|e| panic!("{key}: {e}"));
-        tensor.data().as_chunks().0.iter().map(|bytes| from(*bytes)).collect()
+        tensor
+            .data()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|bytes| from(*bytes))
+            .collect()
     }
 
     fn f32s(&self, key: &str) -> Vec<f32> {
@@ -32,13 +38,18 @@ impl Golden<'_> {
     /// Three times PyTorch's own f32 error of a stage, at least [`TOLERANCE`].
     fn tolerance(&self, stage: &str) -> f64 {
         let errors = self.values(&format!("{stage}.f32_error"), f64::from_le_bytes);
-        errors.into_iter().fold(TOLERANCE, |most, error| most.max(3.0 * error))
+        errors
+            .into_iter()
+            .fold(TOLERANCE, |most, error| most.max(3.0 * error))
     }
 }
 
 fn relative_l2(found: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(found.len(), expected.len());
-    let pairs = found.iter().zip(expected).map(|(f, e)| (f64::from(*f), f64::from(*e)));
+    let pairs = found
+        .iter()
+        .zip(expected)
+        .map(|(f, e)| (f64::from(*f), f64::from(*e)));
     let (error, norm) = pairs.fold((0.0, 0.0), |(error, norm), (f, e)| {
         (error + (f - e) * (f - e), norm + e * e)
     });
@@ -62,30 +73,55 @@ fn rows(stage: &str, shape: &[usize], values: &[f32], wanted: &[i64]) -> Vec<f32
 fn compare(case: &Case, found: &Inspection, golden: &Golden<'_>) {
     let check = |stage: &str, found: &[f32], expected: &[f32]| {
         let (error, tolerance) = (relative_l2(found, expected), golden.tolerance(stage));
-        println!("{:18} {stage:9} {error:.1e} (at most {tolerance:.1e})", case.name);
-        assert!(error <= tolerance, "{} {stage}: {error:e} over {tolerance:e}", case.name);
+        println!(
+            "{:18} {stage:9} {error:.1e} (at most {tolerance:.1e})",
+            case.name
+        );
+        assert!(
+            error <= tolerance,
+            "{} {stage}: {error:e} over {tolerance:e}",
+            case.name
+        );
     };
     assert_eq!(found.stages.len(), 5);
     for (stage, shape, values) in &found.stages {
         let stage = stage.name();
         let picked = rows(stage, shape, values, &golden.i64s(&format!("{stage}.rows")));
         check(stage, &picked, &golden.f32s(stage));
-        let norm = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        let norm = values
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum::<f64>()
+            .sqrt();
         let expected = golden.values(&format!("{stage}.norm"), f64::from_le_bytes)[0];
         let off = (norm / expected - 1.0).abs();
-        assert!(off <= golden.tolerance(stage), "{} {stage}: norm {norm}, not {expected}", case.name);
+        assert!(
+            off <= golden.tolerance(stage),
+            "{} {stage}: norm {norm}, not {expected}",
+            case.name
+        );
     }
     check("logits", &found.logits, &golden.f32s("logits"));
 
-    let [start, len] = golden.i64s("prompt_audio")[..] else { panic!("prompt_audio") };
+    let [start, len] = golden.i64s("prompt_audio")[..] else {
+        panic!("prompt_audio")
+    };
     let (start, len) = (start as usize, len as usize);
     let mut prompt = found.prompt_tokens.clone();
     let placeholder = prompt[start];
     let run: Vec<i64> = prompt.drain(start + 1..start + len).collect();
-    assert!(run.iter().all(|id| *id == placeholder), "{}: the audio is no run", case.name);
+    assert!(
+        run.iter().all(|id| *id == placeholder),
+        "{}: the audio is no run",
+        case.name
+    );
     assert_eq!(prompt, golden.i64s("prompt_tokens"), "{}", case.name);
 
-    let sure = golden.f32s("margins").iter().take_while(|margin| **margin >= MARGIN).count();
+    let sure = golden
+        .f32s("margins")
+        .iter()
+        .take_while(|margin| **margin >= MARGIN)
+        .count();
     let expected = golden.i64s("tokens");
     assert_eq!(found.tokens.len(), expected.len(), "{}", case.name);
     assert_eq!(found.tokens[..sure], expected[..sure], "{}", case.name);
@@ -103,6 +139,10 @@ fn every_stage_is_the_oracles() {
         let samples: Vec<f32> = clip.into_iter().map(|s| f32::from(s) / 32768.0).collect();
         let found = Inspection::run(&engine, &samples, &case.prompt, case.tokens).unwrap();
         let bytes = std::fs::read(case.golden_file()).unwrap();
-        compare(&case, &found, &Golden(SafeTensors::deserialize(&bytes).unwrap()));
+        compare(
+            &case,
+            &found,
+            &Golden(SafeTensors::deserialize(&bytes).unwrap()),
+        );
     }
 }

@@ -60,11 +60,18 @@ impl<'a> Bind<'a> {
     /// A layer normalisation over `d` channels.
     pub(super) fn layer_norm(&self, d: usize, eps: f64) -> Result<LayerNorm, Error> {
         let (weight, bias) = (self.weight("weight", &[d])?, self.weight("bias", &[d])?);
-        Ok(LayerNorm { weight, bias, eps: eps as f32 })
+        Ok(LayerNorm {
+            weight,
+            bias,
+            eps: eps as f32,
+        })
     }
 
     /// A root-mean-square normalisation over `d` channels.
     pub(super) fn rms_norm(&self, d: usize, eps: f64) -> Result<RmsNorm, Error> {
-        Ok(RmsNorm { weight: self.weight("weight", &[d])?, eps: eps as f32 })
+        Ok(RmsNorm {
+            weight: self.weight("weight", &[d])?,
+            eps: eps as f32,
+        })
     }
 }

@@ -89,14 +89,24 @@ impl Decoder {
 
 impl Layer {
     fn bind(w: &Bind<'_>, config: &TextConfig) -> Result<Layer, Error> {
-        let (d, ffn, eps) = (config.hidden_size, config.intermediate_size, config.rms_norm_eps);
+        let (d, ffn, eps) = (
+            config.hidden_size,
+            config.intermediate_size,
+            config.rms_norm_eps,
+        );
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
         let (attn, mlp) = (w.at("self_attn"), w.at("mlp"));
         Ok(Layer {
             input_layernorm: w.at("input_layernorm").rms_norm(d, eps)?,
-            qkv_proj: attn
-                .stack([("q_proj", q, false), ("k_proj", kv, false), ("v_proj", kv, false)], d)?,
+            qkv_proj: attn.stack(
+                [
+                    ("q_proj", q, false),
+                    ("k_proj", kv, false),
+                    ("v_proj", kv, false),
+                ],
+                d,
+            )?,
             qk_norm: QkNorm {
                 q: attn.at("q_norm").rms_norm(config.head_dim, eps)?,
                 k: attn.at("k_norm").rms_norm(config.head_dim, eps)?,

@@ -34,7 +34,9 @@ struct Layer {
 impl Expert {
     pub(super) fn bind(w: &Bind<'_>, config: &ExpertConfig) -> Result<Expert, Error> {
         let d = config.d_model;
-        let positions = w.at("embed_positions").weight("weight", &[config.max_source_positions, d])?;
+        let positions = w
+            .at("embed_positions")
+            .weight("weight", &[config.max_source_positions, d])?;
         let stem = ConvStem {
             conv1: w.at("conv1").convolution(&[d, config.num_mel_bins, TAPS])?,
             conv2: w.at("conv2").convolution(&[d, d, TAPS])?,
@@ -81,7 +83,14 @@ impl Layer {
         let attn = w.at("self_attn");
         Ok(Layer {
             self_attn_layer_norm: w.at("self_attn_layer_norm").layer_norm(d, EPS)?,
-            qkv: attn.stack([("q_proj", d, true), ("k_proj", d, false), ("v_proj", d, true)], d)?,
+            qkv: attn.stack(
+                [
+                    ("q_proj", d, true),
+                    ("k_proj", d, false),
+                    ("v_proj", d, true),
+                ],
+                d,
+            )?,
             out_proj: attn.at("out_proj").linear(d, d)?,
             final_layer_norm: w.at("final_layer_norm").layer_norm(d, EPS)?,
             fc1: w.at("fc1").linear(ffn, d)?,

@@ -56,13 +56,27 @@ impl Fusion {
             let (t, g) = (streams.columns(0, d), streams.columns(d, d));
             let (extract_q, extract_kv) = self.extractor.project(cx, g, t)?;
             let (inject_q, inject_kv) = self.injector.project(cx, t, g)?;
-            let [extract, inject] = [(&extract_q, &extract_kv), (&inject_q, &inject_kv)]
-                .map(|(q, kv)| Qkv { q: q.view(), k: kv.columns(0, d), v: kv.columns(d, d) });
+            let [extract, inject] =
+                [(&extract_q, &extract_kv), (&inject_q, &inject_kv)].map(|(q, kv)| Qkv {
+                    q: q.view(),
+                    k: kv.columns(0, d),
+                    v: kv.columns(d, d),
+                });
             attention(cx, self.heads, &[extract, inject])?
         };
         let (extracted, injected) = (attended.rows_from(0, n), attended.rows_from(n, n));
-        gemm_add(cx, extracted, &self.extractor.out_proj, streams.columns_mut(d, d))?;
-        gemm_add(cx, injected, &self.injector.out_proj, streams.columns_mut(0, d))?;
+        gemm_add(
+            cx,
+            extracted,
+            &self.extractor.out_proj,
+            streams.columns_mut(d, d),
+        )?;
+        gemm_add(
+            cx,
+            injected,
+            &self.injector.out_proj,
+            streams.columns_mut(0, d),
+        )?;
 
         let mut fused = gemm_gate(cx, streams, &self.gate)?;
         let h = layer_norm(cx, &fused, &self.ffn_norm)?;

@@ -92,6 +92,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Sixteen f32 values, little endian, at any alignment.
     fn load_f32(self, x: &[u8; 4 * LANES]) -> Self::V;
 
+    /// Asks for the cache line `ahead` bytes past the start of `data`, if there is one.
+    fn prefetch(self, _data: &[u8], _ahead: usize) {}
+
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
@@ -119,6 +122,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The first `x.len()` lanes from `x`, at most sixteen; the rest are `fill`.
     #[inline(always)]
     fn load_part(self, x: &[f32], fill: f32) -> Self::V {
+        if let Some(lanes) = x.first_chunk() {
+            return self.load(lanes);
+        }
         let mut lanes = [fill; LANES];
         lanes[..x.len()].copy_from_slice(x);
         self.load(&lanes)
@@ -127,6 +133,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Stores the first `out.len()` lanes, at most sixteen.
     #[inline(always)]
     fn store_part(self, x: Self::V, out: &mut [f32]) {
+        if let Some(lanes) = out.first_chunk_mut() {
+            return self.store(x, lanes);
+        }
         let mut lanes = [0.0; LANES];
         self.store(x, &mut lanes);
         out.copy_from_slice(&lanes[..out.len()]);
@@ -311,6 +320,13 @@ mod x86 {
             proven!(_mm512_loadu_ps(x.as_ptr().cast()))
         }
         #[inline(always)]
+        fn prefetch(self, data: &[u8], ahead: usize) {
+            // A prefetch of any address is harmless.
+            proven!(_mm_prefetch::<_MM_HINT_T0>(
+                data.as_ptr().wrapping_add(ahead).cast()
+            ))
+        }
+        #[inline(always)]
         fn add(self, a: __m512, b: __m512) -> __m512 {
             proven!(_mm512_add_ps(a, b))
         }
@@ -472,6 +488,13 @@ mod x86 {
         fn load_f32(self, x: &[u8; 4 * LANES]) -> Self::V {
             let x: *const f32 = x.as_ptr().cast();
             proven!([_mm256_loadu_ps(x), _mm256_loadu_ps(x.add(8))])
+        }
+        #[inline(always)]
+        fn prefetch(self, data: &[u8], ahead: usize) {
+            // A prefetch of any address is harmless.
+            proven!(_mm_prefetch::<_MM_HINT_T0>(
+                data.as_ptr().wrapping_add(ahead).cast()
+            ))
         }
         #[inline(always)]
         fn add(self, a: Self::V, b: Self::V) -> Self::V {

@@ -4,6 +4,8 @@
 //! multiply-adds over the head's width, the sums are rescaled after each block of 64 keys. It does
 //! not depend on the rows beside it. Source: Milakov and Gimelshein, arXiv 1805.02867; the blocks,
 //! Dao et al., arXiv 2205.14135.
+// Tiles of registers are plain to read by row and column only.
+#![allow(clippy::needless_range_loop)]
 
 use super::math;
 use super::simd::{Kernel, LANES, Simd};
@@ -123,7 +125,9 @@ where
                 let mut seen = [0; GROUP];
                 let size = group_size(rows - first);
                 for (i, seen) in seen[..size].iter_mut().enumerate() {
-                    *seen = (self.visible)(first + i).saturating_sub(first_key).min(BLOCK);
+                    *seen = (self.visible)(first + i)
+                        .saturating_sub(first_key)
+                        .min(BLOCK);
                 }
                 match size {
                     GROUP => parts.absorb::<S, GROUP>(s, first, &seen),

@@ -46,7 +46,7 @@ unsafe impl Sync for Start {}
 
 impl Host {
     /// Calls `task` once for each tile of at most `tile` (rows, columns) of `out`, on all threads,
-    /// each with its own part of `scratch`. Tiles of the same columns follow each other.
+    /// each with its own part of `scratch`. Tiles of the same rows follow each other.
     pub(crate) fn for_tiles(
         &self,
         out: &mut ViewMut<'_>,
@@ -66,7 +66,7 @@ impl Host {
         self.threads.for_each(down * across, scratch, |i, scratch| {
             // Captures the wrapper, which may be shared, and not its pointer.
             let start = &start;
-            let (row, col) = (i % down * tile.0, i / down * tile.1);
+            let (row, col) = (i / across * tile.0, i % across * tile.1);
             let tile = Tile {
                 start: start.0,
                 stride,

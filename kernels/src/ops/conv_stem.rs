@@ -9,7 +9,7 @@ use super::Op;
 use crate::case::{Case, Inputs, Trial};
 use crate::error::{Result, check};
 use crate::host::math;
-use crate::host::product::{Rows, product};
+use crate::host::product::{MAX_COLS, Rows, product};
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::tensor::{Tensor, View};
 use crate::weight::{Linear, Weight};
@@ -147,7 +147,10 @@ impl Conv<'_> {
                     rows: tile.rows.len(),
                     cols,
                 };
-                product(host.isa(), rows, self.w, 0..d, products);
+                for from in (0..d).step_by(MAX_COLS) {
+                    let to = d.min(from + MAX_COLS);
+                    product(host.isa(), rows, self.w, from..to, &mut products[from..], d);
+                }
                 for (products, t) in products.chunks_exact_mut(d).zip(tile.rows.clone()) {
                     let out = tile.row_mut(t);
                     self.w.bias(0..d, out);

@@ -17,12 +17,13 @@ use super::Op;
 use crate::case::{Case, Inputs, Trial};
 use crate::error::{Result, check, ensure};
 use crate::host::math;
-use crate::host::product::product;
+use crate::host::product::{MAX_COLS, product};
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::host::tiles::Tile;
 use crate::tensor::{Tensor, View, ViewMut};
 use crate::weight::Linear;
 use crate::{Context, DType, Host, Work, reference};
+use std::ops::Range;
 
 /// `x W^T + b`, `[M, N]`.
 ///
@@ -154,7 +155,7 @@ fn run(
 /// Rows of `x` that a task keeps in its core's second-level cache.
 const TILE_ROWS: usize = 96;
 /// Columns of the output that a task computes.
-const TILE_COLS: usize = 64;
+const TILE_COLS: usize = MAX_COLS;
 
 fn host_gemm(
     host: &Host,
@@ -177,12 +178,12 @@ fn host_gemm(
             ),
             _ => (tile.cols.clone(), 0..0),
         };
-        product(host.isa(), rows, w, first_cols.clone(), products);
-        product(host.isa(), rows, w, second_cols.clone(), second);
+        let width = first_cols.len();
+        product(host.isa(), rows, w, first_cols.clone(), products, width);
+        product(host.isa(), rows, w, second_cols.clone(), second, width);
         let [mut bias, mut second_bias] = [[0.0; TILE_COLS]; 2];
         w.bias(first_cols.clone(), &mut bias);
         w.bias(second_cols, &mut second_bias);
-        let width = first_cols.len();
         host.isa().run(Finish {
             tile,
             x,
@@ -215,32 +216,28 @@ impl Kernel for Finish<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let first = self.tile.rows.start;
+        let first_row = self.tile.rows.start;
         for row in self.tile.rows.clone() {
-            let at = (row - first) * self.width;
+            let at = (row - first_row) * self.width;
             let products = &self.products[at..at + self.width];
             for from in (0..self.tile.cols.len()).step_by(LANES) {
                 let to = (from + LANES).min(self.tile.cols.len());
-                let biased = |products: &[f32], bias: &[f32; TILE_COLS]| {
-                    s.add(
-                        s.load_part(&products[from..to], 0.0),
-                        s.load_part(&bias[from..to], 0.0),
-                    )
-                };
+                let piece = from..to;
+                let first = biased(s, products, &self.bias, piece.clone());
                 let cols = self.tile.cols.start + from..self.tile.cols.start + to;
                 let out = &mut self.tile.row_mut(row)[from..to];
                 let y = match self.epilogue {
-                    Epilogue::Store => biased(products, &self.bias),
-                    Epilogue::Gelu => math::gelu(s, biased(products, &self.bias)),
-                    Epilogue::Add => s.add(s.load_part(out, 0.0), biased(products, &self.bias)),
+                    Epilogue::Store => first,
+                    Epilogue::Gelu => math::gelu(s, first),
+                    Epilogue::Add => s.add(s.load_part(out, 0.0), first),
                     Epilogue::SwiGlu => {
-                        let up = biased(&self.second[at..], &self.second_bias);
-                        s.mul(math::silu(s, biased(products, &self.bias)), up)
+                        let up = biased(s, &self.second[at..], &self.second_bias, piece);
+                        s.mul(math::silu(s, first), up)
                     }
                     Epilogue::Gate => {
                         let gate = match self.width {
                             1 => s.splat(products[0] + self.bias[0]),
-                            _ => biased(products, &self.bias),
+                            _ => first,
                         };
                         let streams = self.x.row(row);
                         let d = streams.len() / 2;
@@ -253,6 +250,13 @@ impl Kernel for Finish<'_> {
             }
         }
     }
+}
+
+/// A piece of a row of products with its bias; zeros where one column stands for all.
+#[inline(always)]
+fn biased<S: Simd>(s: S, products: &[f32], bias: &[f32; TILE_COLS], piece: Range<usize>) -> S::V {
+    let products = products.get(piece.clone()).unwrap_or(&[]);
+    s.add(s.load_part(products, 0.0), s.load_part(&bias[piece], 0.0))
 }
 
 pub(super) const GEMM: Op = Op {

@@ -238,7 +238,7 @@ fn cases() -> Vec<Case> {
                     .iter()
                     .flat_map(|(start, rows)| *start..start + rows)
                     .collect();
-                    let mut kv = KvCache::new(cx, 2, pages.count(), kv_heads, head_dim)?;
+                let mut kv = KvCache::new(cx, 2, pages.count(), kv_heads, head_dim)?;
                 let (qkv64, norm64) = (reference::widen(&qkv), norm.clone());
                 Ok(Trial::new(
                     move |cx| {

@@ -28,11 +28,11 @@ pub(super) fn write_safetensors(
     dtype: DType,
     seed: u64,
 ) -> io::Result<()> {
-    let header = header(specs, dtype).to_string();
+    let mut header = header(specs, dtype).to_string().into_bytes();
     // Spaces after the header align the data to 8 bytes.
-    let length = header.len().next_multiple_of(8);
-    out.write_all(&(length as u64).to_le_bytes())?;
-    write!(out, "{header:length$}")?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
     for spec in specs {
         write_tensor(out, spec, dtype, seed)?;
     }
