@@ -129,7 +129,7 @@ pub(crate) struct SamplingArgs {
     #[arg(long)]
     pub(crate) ignore_eos: bool,
     /// Report the log-probability of each token, and of this many likely others.
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "0")]
+    #[arg(long, value_name = "N")]
     pub(crate) logprobs: Option<usize>,
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
             output::write(&(logprob_line(&opened, token) + "\n"))?;
         }
     }
-    eprintln!("{}", times(&opened, &heard, &answer, start));
+    output::note(&(times(&opened, &heard, &answer, start) + "\n"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -66,7 +66,7 @@ impl Printer {
             Event::Token { pieces, .. } if self.shown => {
                 for piece in pieces {
                     if piece.reasoning {
-                        eprint!("{}", piece.text);
+                        output::note(&piece.text);
                     } else if let Err(e) = output::write(&piece.text) {
                         self.failed = Some(e);
                         return ControlFlow::Break(());

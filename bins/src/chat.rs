@@ -39,10 +39,10 @@ pub(crate) fn run(args: &ChatArgs) -> Result<ExitCode, Error> {
         }) {
             Ok(answer) => {
                 printer.finish()?;
-                eprintln!("{}", times(&opened, &heard, &answer, start));
+                output::note(&(times(&opened, &heard, &answer, start) + "\n"));
             }
             // Such as a question that does not fit: the conversation is as it was.
-            Err(e) if prompted => eprintln!("error: {e}"),
+            Err(e) if prompted => output::note(&format!("error: {e}\n")),
             Err(e) => return Err(e.into()),
         }
     }

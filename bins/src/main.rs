@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            output::note(&format!("error: {error}\n"));
             ExitCode::from(2)
         }
     }

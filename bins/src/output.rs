@@ -12,6 +12,11 @@ pub(crate) fn write(text: &str) -> Result<(), Error> {
         .map_err(Error::Output)
 }
 
+/// Writes a note to standard error. Where nobody reads it, it is lost and nothing else.
+pub(crate) fn note(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Writes one JSON object and a newline.
 pub(crate) fn write_json(value: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::Output(e.into()))?;

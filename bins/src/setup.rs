@@ -2,6 +2,7 @@
 
 use crate::args::{AudioArgs, EngineArgs, SamplingArgs, TemplateArgs};
 use crate::error::Error;
+use crate::output;
 use crate::progress::Progress;
 use gamut_engine::{
     Audio, AudioOptions, AudioSource, Engine, EngineOptions, Model, OpenOptions, Sampling,
@@ -45,8 +46,8 @@ pub(crate) fn open(model: Option<&Path>, args: &EngineArgs) -> Result<Opened, Er
 
 /// Where the demo model is kept; writes it there the first time.
 fn demo_model() -> Result<PathBuf, Error> {
-    eprintln!(
-        "No --model given: using a demo model of random weights. Its words carry no meaning."
+    output::note(
+        "No --model given: using a demo model of random weights. Its words carry no meaning.\n",
     );
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)

@@ -172,7 +172,7 @@ impl Engine {
     /// Lets the model hear `samples` of 16 kHz mono.
     ///
     /// # Errors
-    /// If there are none, or more than the model takes.
+    /// If there are none, more than the model takes, or one that is not finite.
     pub fn hear(&self, samples: &[f32], observer: &mut dyn Observer) -> Result<Song, Error> {
         let rate = gamut_frontend::SAMPLE_RATE as usize;
         let most = self.model().config().max_audio_seconds;
@@ -182,6 +182,12 @@ impl Engine {
         }
         if samples.len() > most.saturating_mul(rate) {
             return Err(Error::ClipTooLong { seconds, most });
+        }
+        if let Some(index) = samples.iter().position(|sample| !sample.is_finite()) {
+            return Err(Error::NotFinite {
+                index,
+                value: samples[index],
+            });
         }
         let mut watch = Stopwatch::new(observer);
         let inner = &self.inner;

@@ -16,6 +16,14 @@ pub enum Error {
     /// There is no audio in the clip.
     #[error("the clip has no samples")]
     EmptyClip,
+    /// A sample is not a number, or infinite.
+    #[error("sample {index} of the clip is {value}, expected a finite number")]
+    NotFinite {
+        /// Which sample.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
     /// The clip is longer than the model takes.
     #[error("the clip is {seconds:.2} s long, the model takes at most {most} s")]
     ClipTooLong {

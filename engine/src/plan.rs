@@ -44,7 +44,14 @@ impl MemoryPlan {
         let samples = config.max_audio_seconds * gamut_frontend::SAMPLE_RATE as usize;
         let encoding = dry_encode(model, samples, threads)?;
         let chunk = PREFILL_CHUNK.min(max_model_len);
-        let decoding = dry_decode(model, max_model_len - chunk, chunk, threads)?;
+        let mut decoding = 0;
+        for rows in [chunk, 1] {
+            let step = dry_decode(model, max_model_len - rows, rows, threads)?;
+            decoding = decoding.max(step.workspace_peak());
+        }
+        // Logits and what sampling needs may come to lie behind the activations of a step of
+        // another length, rather than in their gaps.
+        decoding += 4 * text.vocab_size;
         let kv = KvCache::bytes(
             text.num_hidden_layers,
             pages,
@@ -53,7 +60,7 @@ impl MemoryPlan {
         );
         let element = size_of::<f32>();
         let embeddings = Model::audio_tokens(samples) * text.hidden_size;
-        let workspace_elements = encoding.workspace_peak().max(decoding.workspace_peak());
+        let workspace_elements = encoding.workspace_peak().max(decoding);
         Ok(MemoryPlan {
             weights: model.checkpoint().weights().total_bytes(),
             kv: kv as u64,
@@ -89,7 +96,7 @@ pub(crate) fn dry_decode(
 ) -> Result<Context, Error> {
     let text = &model.config().text;
     let pages: Vec<u32> = (0..(start + rows).div_ceil(PAGE) as u32).collect();
-    let rope = Rope::new(text.rope_theta as f32, text.head_dim, start + rows);
+    let rope = Rope::planned(text.head_dim, start + rows);
     let mut kv = KvCache::new(
         &Context::plan(threads),
         text.num_hidden_layers,

@@ -117,8 +117,8 @@ impl Session {
         self.messages.insert(0, Message::text("system", text));
     }
 
-    /// Asks about the song and adds question and answer to the conversation. `variables` are the
-    /// chat template's, such as `enable_thinking`.
+    /// Asks about the song and adds question and answer to the conversation, unless the listener
+    /// cancels it. `variables` are the chat template's, such as `enable_thinking`.
     ///
     /// # Errors
     /// If the conversation cannot be rendered or does not fit; it is then as it was before.
@@ -140,8 +140,10 @@ impl Session {
         let mut messages = self.messages.clone();
         messages.push(question);
         let answer = self.generate(&messages, params, variables, listener)?;
-        messages.push(Message::text("assistant", answer.text.clone()));
-        self.messages = messages;
+        if answer.finish != Finish::Cancelled {
+            messages.push(Message::text("assistant", answer.text.clone()));
+            self.messages = messages;
+        }
         Ok(answer)
     }
 
@@ -367,8 +369,8 @@ impl Generation<'_> {
         let ends = (eos.contains(&id) && !self.params.ignore_eos)
             || self.params.stop_token_ids.contains(&id);
         self.history.push(id);
-        // Rows of the vocabulary past the tokenizer's last id have no text.
-        let silent = ends || tokenizer.is_special(id) || id as usize >= tokenizer.vocab_size();
+        // Rows of the vocabulary that the tokenizer does not know have no text.
+        let silent = ends || tokenizer.is_special(id) || tokenizer.id_to_token(id).is_none();
         let mut pieces = match silent {
             true => Vec::new(),
             false => self.text.push(&tokenizer.token_bytes(id)?),

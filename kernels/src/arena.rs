@@ -31,7 +31,12 @@ struct FreeList {
 impl Arena {
     /// An arena of `capacity` elements of zeroed host memory.
     pub(crate) fn host(capacity: usize) -> Result<Arc<Arena>> {
-        let capacity = capacity.next_multiple_of(ALIGN);
+        let bytes = capacity.saturating_mul(size_of::<f32>());
+        let no_memory = Error::OutOfMemory {
+            what: "the workspace",
+            bytes,
+        };
+        let capacity = capacity.checked_next_multiple_of(ALIGN).ok_or(no_memory)?;
         Ok(Arc::new(Arena {
             storage: Some(Storage::new(capacity)?),
             free: FreeList::new(capacity),
@@ -53,7 +58,9 @@ impl Arena {
 
     /// A region of `len` elements with whatever they last held.
     pub(crate) fn take(self: &Arc<Self>, len: usize) -> Result<Region> {
-        let offset = self.lock().take(len.next_multiple_of(ALIGN))?;
+        let offset = self
+            .lock()
+            .take(len.checked_next_multiple_of(ALIGN).unwrap_or(usize::MAX))?;
         Ok(Region {
             arena: self.clone(),
             offset,
@@ -211,6 +218,19 @@ mod tests {
         drop(a);
         drop(b);
         assert_eq!(arena.take(64).unwrap().len(), 64);
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused() {
+        let arena = Arena::host(64).unwrap();
+        assert!(matches!(
+            arena.take(usize::MAX),
+            Err(Error::Workspace { .. })
+        ));
+        assert!(matches!(
+            Arena::host(usize::MAX),
+            Err(Error::OutOfMemory { .. })
+        ));
     }
 
     #[test]

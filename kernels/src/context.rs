@@ -87,16 +87,6 @@ impl Context {
         Ok(tensor)
     }
 
-    /// A matrix of zeros `[rows, cols]`.
-    ///
-    /// # Errors
-    /// If the workspace is used up.
-    pub fn zeros(&self, rows: usize, cols: usize) -> Result<Tensor> {
-        let mut tensor = self.tensor(rows, cols)?;
-        tensor.data_mut().fill(0.0);
-        Ok(tensor)
-    }
-
     /// A matrix `[values.len() / cols, cols]` with these values.
     ///
     /// # Errors
@@ -132,12 +122,17 @@ impl Context {
         }
     }
 
-    /// Scratch of `each` elements for every thread of the host.
-    pub(crate) fn host_scratch(&self, each: usize) -> Result<Tensor> {
+    /// Scratch of `each` elements for every thread that `tasks` tasks can keep busy.
+    pub(crate) fn host_scratch_for(&self, tasks: usize, each: usize) -> Result<Tensor> {
         let threads = match &self.device {
             Device::Host(host) => host.threads(),
             Device::Plan { threads, .. } => *threads,
         };
-        self.tensor(threads, each)
+        self.tensor(threads.min(tasks), each)
+    }
+
+    /// Scratch of `each` elements for every thread of the host.
+    pub(crate) fn host_scratch(&self, each: usize) -> Result<Tensor> {
+        self.host_scratch_for(usize::MAX, each)
     }
 }

@@ -11,7 +11,7 @@ pub(crate) mod tiles;
 
 pub use simd::Isa;
 
-use crate::error::Result;
+use crate::error::{Result, ensure};
 use threads::Threads;
 
 /// The host device: a pool of threads of its own and the widest vectors that the processor has.
@@ -34,8 +34,18 @@ impl Host {
     /// As [`Host::new`], with one of [`Isa::available`]: the results are the same bits.
     ///
     /// # Errors
-    /// If the threads cannot be started.
+    /// If the processor does not have `isa`, or the threads cannot be started.
     pub fn with_isa(threads: usize, isa: Isa) -> Result<Host> {
+        let available = Isa::available();
+        let expected = format_args!("one of {available:?}");
+        let found = format_args!("{isa:?}");
+        ensure(
+            "host",
+            available.contains(&isa),
+            "instruction set",
+            found,
+            expected,
+        )?;
         Ok(Host {
             threads: Threads::start(threads)?,
             isa,

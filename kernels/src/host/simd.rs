@@ -28,10 +28,13 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::is_x86_feature_detected as has;
-            if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+            let avx2 = has!("avx2") && has!("fma") && has!("f16c");
+            let avx512 =
+                has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+            if avx2 && avx512 {
                 found.push(Isa::Avx512);
             }
-            if has!("avx2") && has!("fma") && has!("f16c") {
+            if avx2 {
                 found.push(Isa::Avx2);
             }
         }
@@ -52,11 +55,11 @@ impl Isa {
 
     /// Runs `kernel` compiled for this instruction set.
     ///
-    /// An `Isa` other than `Portable` is only ever made by [`Isa::available`].
+    /// Only a [`Host`](super::Host) calls it, which has made sure that the processor can run it.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Isa::available` found these features before it gave out this value.
+            // SAFETY: `Host::with_isa` found it among `Isa::available`, which tests these features.
             Isa::Avx512 => unsafe { x86::run_avx512(kernel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.

@@ -77,7 +77,7 @@ impl Threads {
             return;
         }
         let next = AtomicUsize::new(0);
-        let part = scratch.len() / self.count;
+        let part = scratch.len() / workers;
         self.install(|| {
             rayon::scope(|scope| {
                 let mut rest = scratch;

@@ -10,14 +10,22 @@ use std::ops::Range;
 pub(crate) struct Tile<'a> {
     start: *mut f32,
     stride: usize,
-    /// Rows of the matrix that the tile covers.
-    pub(crate) rows: Range<usize>,
-    /// Columns of the matrix that the tile covers.
-    pub(crate) cols: Range<usize>,
+    rows: Range<usize>,
+    cols: Range<usize>,
     owner: PhantomData<&'a mut [f32]>,
 }
 
 impl Tile<'_> {
+    /// Rows of the matrix that the tile covers.
+    pub(crate) fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    /// Columns of the matrix that the tile covers.
+    pub(crate) fn cols(&self) -> Range<usize> {
+        self.cols.clone()
+    }
+
     /// The tile's part of a row, named by its number in the matrix.
     ///
     /// # Panics
@@ -84,7 +92,7 @@ impl Host {
         const ROWS: usize = 16;
         let cols = out.cols();
         self.for_tiles(out, (ROWS, cols.max(1)), &mut [], |mut tile, _| {
-            for row in tile.rows.clone() {
+            for row in tile.rows() {
                 task(row, tile.row_mut(row));
             }
         });

@@ -85,7 +85,7 @@ fn host_attention(
         (TILE_ROWS, head_dim),
         scratch,
         |mut tile, scratch| {
-            let (rows, head) = (tile.rows.clone(), tile.cols.clone());
+            let (rows, head) = (tile.rows(), tile.cols());
             host.isa().run(Attention {
                 head_dim,
                 rows: rows.len(),

@@ -81,8 +81,8 @@ fn host_attention_paged(
         (TILE_ROWS, group_width),
         scratch,
         |mut tile, scratch| {
-            let kv_head = tile.cols.start / group_width;
-            let rows = tile.rows.clone();
+            let kv_head = tile.cols().start / group_width;
+            let rows = tile.rows();
             // Row by row, the heads of the group beside each other.
             let place = |i: usize| (rows.start + i / group, i % group * head_dim);
             host.isa().run(Attention {

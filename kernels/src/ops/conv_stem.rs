@@ -138,20 +138,20 @@ impl Conv<'_> {
             scratch,
             |mut tile, scratch| {
                 let (patches, products) = scratch.split_at_mut(TILE_ROWS * cols);
-                for (patch, t) in patches.chunks_exact_mut(cols).zip(tile.rows.clone()) {
+                for (patch, t) in patches.chunks_exact_mut(cols).zip(tile.rows()) {
                     self.x.patch(t * self.stride, patch);
                 }
                 let rows = Rows {
                     data: patches,
                     stride: cols,
-                    rows: tile.rows.len(),
+                    rows: tile.rows().len(),
                     cols,
                 };
                 for from in (0..d).step_by(MAX_COLS) {
                     let to = d.min(from + MAX_COLS);
                     product(host.isa(), rows, self.w, from..to, &mut products[from..], d);
                 }
-                for (products, t) in products.chunks_exact_mut(d).zip(tile.rows.clone()) {
+                for (products, t) in products.chunks_exact_mut(d).zip(tile.rows()) {
                     let out = tile.row_mut(t);
                     self.w.bias(0..d, out);
                     let positions = self.positions.map(|p| (p, t));

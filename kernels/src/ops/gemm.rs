@@ -167,16 +167,16 @@ fn host_gemm(
 ) {
     host.for_tiles(out, (TILE_ROWS, TILE_COLS), scratch, |tile, scratch| {
         let (products, second) = scratch.split_at_mut(TILE_ROWS * TILE_COLS);
-        let rows = x.host_rows(tile.rows.clone());
+        let rows = x.host_rows(tile.rows());
         let half = w.outputs() / 2;
         let (first_cols, second_cols) = match epilogue {
             // One column serves all of the output's.
             Epilogue::Gate if w.outputs() == 1 => (0..1, 0..0),
             Epilogue::SwiGlu => (
-                tile.cols.clone(),
-                half + tile.cols.start..half + tile.cols.end,
+                tile.cols(),
+                half + tile.cols().start..half + tile.cols().end,
             ),
-            _ => (tile.cols.clone(), 0..0),
+            _ => (tile.cols(), 0..0),
         };
         let width = first_cols.len();
         product(host.isa(), rows, w, first_cols.clone(), products, width);
@@ -216,15 +216,15 @@ impl Kernel for Finish<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let first_row = self.tile.rows.start;
-        for row in self.tile.rows.clone() {
+        let first_row = self.tile.rows().start;
+        for row in self.tile.rows() {
             let at = (row - first_row) * self.width;
             let products = &self.products[at..at + self.width];
-            for from in (0..self.tile.cols.len()).step_by(LANES) {
-                let to = (from + LANES).min(self.tile.cols.len());
+            for from in (0..self.tile.cols().len()).step_by(LANES) {
+                let to = (from + LANES).min(self.tile.cols().len());
                 let piece = from..to;
                 let first = biased(s, products, &self.bias, piece.clone());
-                let cols = self.tile.cols.start + from..self.tile.cols.start + to;
+                let cols = self.tile.cols().start + from..self.tile.cols().start + to;
                 let out = &mut self.tile.row_mut(row)[from..to];
                 let y = match self.epilogue {
                     Epilogue::Store => first,

@@ -167,7 +167,7 @@ fn host_log_mel(host: &Host, samples: &[f32], bank: &MelBank, out: &mut Tensor) 
     let greatest = Mutex::new(vec![f32::NEG_INFINITY; out.rows() / bands]);
     let mut out = out.view_mut();
     host.for_tiles(&mut out, (bands, TILE), &mut [], |tile, _| {
-        let window = tile.rows.start / bands;
+        let window = tile.rows().start / bands;
         let max = host.isa().run(Frames {
             samples: &samples[window * WINDOW..],
             bank,
@@ -204,9 +204,9 @@ impl Kernel for Frames<'_> {
         let mut work = [[0.0; LANES]; fft::WORK];
         let mut power = [[0.0; LANES]; BINS];
         let mut greatest = s.splat(f32::NEG_INFINITY);
-        for from in self.tile.cols.clone().step_by(LANES) {
+        for from in self.tile.cols().step_by(LANES) {
             // The last block of a window overlaps the one before.
-            let from = from.min(self.tile.cols.end - LANES);
+            let from = from.min(self.tile.cols().end - LANES);
             let samples = block(self.samples, from, &mut staged);
             if samples.iter().any(|x| *x != 0.0) {
                 transpose(samples, &mut hops);
@@ -229,8 +229,8 @@ impl Kernel for Frames<'_> {
                 let log = math::log10(s, s.max(sum, s.splat(1e-10)));
                 let value = s.mul(s.add(log, s.splat(4.0)), s.splat(0.25));
                 greatest = s.max(value, greatest);
-                let row = self.tile.rows.start + band;
-                let at = from - self.tile.cols.start;
+                let row = self.tile.rows().start + band;
+                let at = from - self.tile.cols().start;
                 if let Some(out) = self.tile.row_mut(row)[at..].first_chunk_mut() {
                     s.store(value, out);
                 }

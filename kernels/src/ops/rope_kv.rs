@@ -25,9 +25,19 @@ pub struct Rope {
     /// `[positions, head_dim / 2]` pairs of cosine and sine.
     table: Vec<[f32; 2]>,
     half: usize,
+    positions: usize,
 }
 
 impl Rope {
+    /// A stand-in for dry runs, which holds no table.
+    pub fn planned(head_dim: usize, positions: usize) -> Rope {
+        Rope {
+            table: Vec::new(),
+            half: head_dim / 2,
+            positions,
+        }
+    }
+
     /// The table of `positions` positions for heads of `head_dim`, an even number.
     pub fn new(theta: f32, head_dim: usize, positions: usize) -> Rope {
         let half = head_dim / 2;
@@ -39,7 +49,11 @@ impl Rope {
                 table.push([angle.cos() as f32, angle.sin() as f32]);
             }
         }
-        Rope { table, half }
+        Rope {
+            table,
+            half,
+            positions,
+        }
     }
 
     /// Bytes that a table takes.
@@ -49,7 +63,7 @@ impl Rope {
 
     /// Positions in the table.
     pub fn positions(&self) -> usize {
-        self.table.len() / self.half.max(1)
+        self.positions
     }
 
     fn rotate(&self, position: usize, head: &mut [f32]) {

@@ -78,7 +78,7 @@ pub fn sample<'a>(
     }
     let most = draws.iter().map(|d| d.alternatives).max().unwrap_or(0);
     let mut out = cx.tensor(rows, PAIR * (1 + most))?;
-    let mut scratch = cx.host_scratch(2 * vocabulary)?;
+    let mut scratch = cx.host_scratch_for(rows, 2 * vocabulary)?;
     // Two exponentials a logit.
     let work = Work::new(2 * 20 * rows * vocabulary, rows * vocabulary, 0);
     let mut result = Ok(vec![Sampled::default(); rows]);
@@ -86,7 +86,7 @@ pub fn sample<'a>(
         let mut out = out.view_mut();
         let tile = (1, out.cols());
         host.for_tiles(&mut out, tile, scratch.data_mut(), |mut tile, scratch| {
-            let row = tile.rows.start;
+            let row = tile.rows().start;
             let (adjusted, weights) = scratch.split_at_mut(vocabulary);
             host.isa().run(Choose {
                 logits: logits.row(row),
