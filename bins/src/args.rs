@@ -20,7 +20,7 @@ pub(crate) enum Command {
     /// Answer a question about an audio file.
     Ask(AskArgs),
     /// Talk about an audio file; an empty line or end of input ends the talk.
-    Chat(ChatArgs),
+    Chat(TalkArgs),
     /// Show a checkpoint's sizes and the memory that it takes.
     Info(InfoArgs),
     /// Check every operation against its formula.
@@ -148,13 +148,11 @@ pub(crate) struct TemplateArgs {
     pub(crate) template_var: Vec<(String, Value)>,
 }
 
+/// A conversation about an audio file.
 #[derive(Debug, Args)]
-pub(crate) struct AskArgs {
+pub(crate) struct TalkArgs {
     #[command(flatten)]
     pub(crate) audio: AudioArgs,
-    /// The question.
-    #[arg(long, short)]
-    pub(crate) prompt: String,
     /// Checkpoint directory [default: a demo model of random weights].
     #[arg(long, short, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
@@ -164,24 +162,18 @@ pub(crate) struct AskArgs {
     pub(crate) template: TemplateArgs,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
-    /// Print one JSON object instead of text.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ChatArgs {
+pub(crate) struct AskArgs {
+    /// The question.
+    #[arg(long, short)]
+    pub(crate) prompt: String,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) audio: AudioArgs,
-    /// Checkpoint directory [default: a demo model of random weights].
-    #[arg(long, short, value_name = "DIR")]
-    pub(crate) model: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
-    #[command(flatten)]
-    pub(crate) template: TemplateArgs,
-    #[command(flatten)]
-    pub(crate) sampling: SamplingArgs,
+    pub(crate) talk: TalkArgs,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use crate::args::AskArgs;
 use crate::error::Error;
 use crate::output;
 use crate::progress::Progress;
-use crate::setup::{self, Heard, Opened};
+use crate::setup::{self, Heard, Opened, Talk};
 use gamut_engine::{Answer, Event, Token};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
@@ -13,16 +13,13 @@ use std::time::Instant;
 
 pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
     let start = Instant::now();
-    let opened = setup::open(args.model.as_deref(), &args.engine)?;
-    let engine = &opened.engine;
-    let params = setup::sampling(engine, &args.sampling);
-    params.check(engine.model().config().text.vocab_size)?;
-    let heard = setup::hear(engine, &args.audio)?;
-    let mut session = engine.session(&heard.song);
-    if let Some(text) = &args.template.system {
-        session.system(text);
-    }
-    let variables = setup::variables(&args.template);
+    let Talk {
+        opened,
+        heard,
+        mut session,
+        params,
+        variables,
+    } = setup::talk(&args.talk)?;
     let mut printer = Printer::new(!args.json);
     let answer = session.ask(&args.prompt, &params, &variables, &mut |event| {
         printer.take(event)
@@ -33,9 +30,9 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
             &opened,
             &heard,
             &answer,
-            args.sampling.logprobs.is_some(),
+            args.talk.sampling.logprobs.is_some(),
         ))?;
-    } else if args.sampling.logprobs.is_some() {
+    } else if args.talk.sampling.logprobs.is_some() {
         for token in &answer.tokens {
             output::write(&(logprob_line(&opened, token) + "\n"))?;
         }

@@ -1,25 +1,22 @@
 //! `gamut chat`: several questions about one song.
 
-use crate::args::ChatArgs;
+use crate::args::TalkArgs;
 use crate::ask::{Printer, times};
 use crate::error::Error;
 use crate::output;
-use crate::setup;
+use crate::setup::{self, Talk};
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::time::Instant;
 
-pub(crate) fn run(args: &ChatArgs) -> Result<ExitCode, Error> {
-    let opened = setup::open(args.model.as_deref(), &args.engine)?;
-    let engine = &opened.engine;
-    let params = setup::sampling(engine, &args.sampling);
-    params.check(engine.model().config().text.vocab_size)?;
-    let heard = setup::hear(engine, &args.audio)?;
-    let mut session = engine.session(&heard.song);
-    if let Some(text) = &args.template.system {
-        session.system(text);
-    }
-    let variables = setup::variables(&args.template);
+pub(crate) fn run(args: &TalkArgs) -> Result<ExitCode, Error> {
+    let Talk {
+        opened,
+        heard,
+        mut session,
+        params,
+        variables,
+    } = setup::talk(args)?;
     let mut questions = std::io::stdin().lock().lines();
     let prompted = std::io::stdin().is_terminal();
     loop {

@@ -1,12 +1,12 @@
 //! From arguments to an engine that has heard the audio.
 
-use crate::args::{AudioArgs, EngineArgs, SamplingArgs, TemplateArgs};
+use crate::args::{AudioArgs, EngineArgs, SamplingArgs, TalkArgs, TemplateArgs};
 use crate::error::Error;
 use crate::output;
 use crate::progress::Progress;
 use gamut_engine::{
     Audio, AudioOptions, AudioSource, Engine, EngineOptions, Model, OpenOptions, Sampling,
-    SamplingParams, Song,
+    SamplingParams, Session, Song,
 };
 use gamut_loader::synthetic::{self, SyntheticOptions};
 use serde_json::{Map, Value};
@@ -81,8 +81,39 @@ pub(crate) struct Heard {
     pub(crate) song: Song,
 }
 
+/// A conversation that is ready for its first question.
+pub(crate) struct Talk {
+    pub(crate) opened: Opened,
+    pub(crate) heard: Heard,
+    pub(crate) session: Session,
+    pub(crate) params: SamplingParams,
+    /// Variables of the chat template.
+    pub(crate) variables: Map<String, Value>,
+}
+
+/// Opens the model, checks the parameters and lets the model hear the audio.
+pub(crate) fn talk(args: &TalkArgs) -> Result<Talk, Error> {
+    let opened = open(args.model.as_deref(), &args.engine)?;
+    let engine = &opened.engine;
+    let params = sampling(engine, &args.sampling);
+    params.check(engine.model().config().text.vocab_size)?;
+    let heard = hear(engine, &args.audio)?;
+    let mut session = engine.session(&heard.song);
+    if let Some(text) = &args.template.system {
+        session.system(text);
+    }
+    let variables = variables(&args.template);
+    Ok(Talk {
+        opened,
+        heard,
+        session,
+        params,
+        variables,
+    })
+}
+
 /// Decodes the audio and lets the model hear it.
-pub(crate) fn hear(engine: &Engine, args: &AudioArgs) -> Result<Heard, Error> {
+fn hear(engine: &Engine, args: &AudioArgs) -> Result<Heard, Error> {
     let audio = load_audio(engine, args)?;
     let mut progress = Progress::new();
     let song = engine.hear(&audio.samples, &mut progress)?;
@@ -110,7 +141,7 @@ pub(crate) fn load_audio(engine: &Engine, args: &AudioArgs) -> Result<Audio, Err
 }
 
 /// The checkpoint's recommendation, with what the arguments say put over it.
-pub(crate) fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
+fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
     let recommended = SamplingParams::recommended(engine.model().checkpoint().generation_config());
     let default = recommended.sampling;
     SamplingParams {
@@ -136,7 +167,7 @@ pub(crate) fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
 }
 
 /// Variables of the chat template.
-pub(crate) fn variables(args: &TemplateArgs) -> Map<String, Value> {
+fn variables(args: &TemplateArgs) -> Map<String, Value> {
     let thinking = args
         .enable_thinking
         .map(|b| ("enable_thinking".to_owned(), b.into()));
