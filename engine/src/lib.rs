@@ -32,8 +32,7 @@
 //! # }
 //! ```
 //!
-//! Nothing is global: an engine has threads of its own, which end with it. Events are emitted with
-//! `tracing`; nothing is installed to receive them.
+//! Nothing is global: an engine has threads of its own, which end with it.
 
 pub mod bench;
 mod engine;

@@ -337,9 +337,7 @@ impl Generation<'_> {
         self.answer.decode = start.elapsed();
         Ok(self.answer)
     }
-}
 
-impl Generation<'_> {
     /// How the token at `position` is drawn.
     fn draw<'a>(history: &'a History, params: &'a SamplingParams, position: usize) -> Draw<'a> {
         let (sampling, alternatives) = (&params.sampling, params.logprobs);
