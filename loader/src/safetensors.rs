@@ -140,7 +140,8 @@ fn check_size(info: &TensorInfo) -> Result<(), String> {
     let bits = info
         .shape
         .iter()
-        .try_fold(dtype.bitsize(), |bits, &dim| bits.checked_mul(dim))
+        .try_fold(1, |elements: usize, &dim| elements.checked_mul(dim))
+        .and_then(|elements| elements.checked_mul(dtype.bitsize()))
         .ok_or_else(|| format!("the size of shape {:?} in {dtype} overflows", info.shape))?;
     if bits % 8 != 0 || bits / 8 != found {
         let expected = bits.div_ceil(8);
@@ -253,13 +254,14 @@ mod tests {
             "b": {"dtype": "F16", "shape": [2, 3], "data_offsets": [8, 20]},
             "__metadata__": {"format": "pt"},
             "none": {"dtype": "F32", "shape": [0, 7], "data_offsets": [8, 8]},
+            "wide": {"dtype": "F32", "shape": [18446744073709551615, 0], "data_offsets": [8, 8]},
             "scalar": {"dtype": "I64", "shape": [], "data_offsets": [0, 8]},
             "new": {"dtype": "F3_E1M1", "shape": [5], "data_offsets": [20, 22]}
         }   "#;
         let tensors = parse_header(Path::new("w"), header.as_bytes(), 22).unwrap();
         assert_eq!(
             tensors.keys().collect::<Vec<_>>(),
-            ["b", "new", "none", "scalar"]
+            ["b", "new", "none", "scalar", "wide"]
         );
         assert_eq!(tensors["b"].shape, [2, 3]);
         assert_eq!(tensors["b"].offsets, (8, 20));
