@@ -107,7 +107,9 @@ impl Engine {
         let plan = MemoryPlan::new(&model, options.max_model_len, host.threads())?;
         let text = &model.config().text;
         let pages = plan.max_model_len.div_ceil(PAGE);
-        let rope = Rope::new(text.rope_theta as f32, text.head_dim, pages * PAGE);
+        let rope_cx = Context::host(host.clone(), Rope::elements(text.head_dim, pages * PAGE))?;
+        let theta = text.rope_theta as f32;
+        let rope = Rope::new(&rope_cx, theta, text.head_dim, pages * PAGE)?;
         let kv_cx = Context::host(host.clone(), plan.kv_elements)?;
         let kv = KvCache::new(
             &kv_cx,

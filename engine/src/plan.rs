@@ -66,7 +66,7 @@ impl MemoryPlan {
             kv: kv as u64,
             workspace: (workspace_elements * element) as u64,
             audio: ((samples + embeddings) * element) as u64,
-            rope: Rope::bytes(text.head_dim, pages * PAGE) as u64,
+            rope: (Rope::elements(text.head_dim, pages * PAGE) * element) as u64,
             max_model_len,
             kv_elements: kv / element,
             workspace_elements,
@@ -96,7 +96,12 @@ pub(crate) fn dry_decode(
 ) -> Result<Context, Error> {
     let text = &model.config().text;
     let pages: Vec<u32> = (0..(start + rows).div_ceil(PAGE) as u32).collect();
-    let rope = Rope::planned(text.head_dim, start + rows);
+    let rope = Rope::new(
+        &Context::plan(threads),
+        text.rope_theta as f32,
+        text.head_dim,
+        start + rows,
+    )?;
     let mut kv = KvCache::new(
         &Context::plan(threads),
         text.num_hidden_layers,

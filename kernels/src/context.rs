@@ -92,21 +92,24 @@ impl Context {
     /// # Errors
     /// If the workspace is used up.
     pub fn upload(&self, values: &[f32], cols: usize) -> Result<Tensor> {
-        let mut tensor = self.tensor(values.len() / cols, cols)?;
-        if !matches!(self.device, Device::Plan { .. }) {
-            tensor
-                .data_mut()
-                .copy_from_slice(&values[..values.len() / cols * cols]);
+        let mut tensor = self.tensor(values.len().checked_div(cols).unwrap_or(0), cols)?;
+        for (to, from) in tensor.data_mut().iter_mut().zip(values) {
+            *to = *from;
         }
         Ok(tensor)
     }
 
-    /// A copy of `x`.
+    /// A copy of `x`, from whatever workspace.
     ///
     /// # Errors
     /// If the workspace is used up.
     pub fn copy(&self, x: View<'_>) -> Result<Tensor> {
-        self.upload(&x.to_vec(), x.cols())
+        let mut tensor = self.tensor(x.rows(), x.cols())?;
+        let rows = tensor.data_mut().chunks_exact_mut(x.cols().max(1));
+        for (row, to) in rows.enumerate() {
+            to.copy_from_slice(x.row(row));
+        }
+        Ok(tensor)
     }
 
     /// Runs an operation: on the host, or only notes it.

@@ -1,7 +1,7 @@
 //! Keys and values of the decoder, in pages.
 
 use crate::error::{Result, check, ensure};
-use crate::tensor::Tensor;
+use crate::tensor::{Rows, Tensor};
 use crate::{Context, DType};
 
 /// Tokens in a page.
@@ -70,36 +70,37 @@ impl KvCache {
         self.head_dim
     }
 
-    /// The key and the value of a slot of a page, on the host.
+    /// Keys and values of the first `slots` slots of a page, `[slots, head_dim]` each, on the host.
     #[inline(always)]
-    pub(crate) fn slot(&self, layer: usize, page: u32, head: usize, slot: usize) -> [&[f32]; 2] {
-        let row = layer * self.pages + page as usize;
-        let (keys, values) = self.data.row(row).split_at(self.data.cols() / 2);
-        let at = (head * PAGE + slot) * self.head_dim;
-        [keys, values].map(|part| &part[at..at + self.head_dim])
+    pub(crate) fn slots(
+        &self,
+        layer: usize,
+        page: u32,
+        head: usize,
+        slots: usize,
+    ) -> [Rows<'_>; 2] {
+        let row = self.data.row(layer * self.pages + page as usize);
+        let (keys, values) = row.split_at(self.data.cols() / 2);
+        [keys, values].map(|part| Rows {
+            data: &part[head * PAGE * self.head_dim..],
+            stride: self.head_dim,
+            rows: slots,
+            cols: self.head_dim,
+        })
     }
 
-    /// Writes keys and values `[tokens, kv_heads, head_dim]` from a sequence's start on, on the
-    /// host. The forward pass writes them by `rope_kv`.
-    pub(crate) fn fill(&mut self, layer: usize, pages: &[u32], keys: &[f32], values: &[f32]) {
-        let (kv_heads, head_dim) = (self.kv_heads, self.head_dim);
-        let (half, first) = (self.data.cols() / 2, layer * self.pages);
-        let columns = self.data.cols();
-        for (part, x) in [keys, values].into_iter().enumerate() {
-            for (i, x) in x.chunks_exact(head_dim).enumerate() {
-                let (position, head) = (i / kv_heads, i % kv_heads);
-                let row = first + pages[position / PAGE] as usize;
-                let at = row * columns + part * half + (head * PAGE + position % PAGE) * head_dim;
-                if let Some(slot) = self.data.data_mut().get_mut(at..at + head_dim) {
-                    slot.copy_from_slice(x);
-                }
-            }
+    /// Writes one position's keys of all heads and then values of all heads,
+    /// `[2 * kv_heads, head_dim]`, on the host; nothing on a dry run.
+    pub(crate) fn write(&mut self, layer: usize, pages: &[u32], position: usize, x: &[f32]) {
+        let (columns, head_dim) = (self.data.cols(), self.head_dim);
+        let row = layer * self.pages + pages[position / PAGE] as usize;
+        let Some(page) = self.data.data_mut().get_mut(row * columns..) else {
+            return;
+        };
+        // The page has them in the same order.
+        for (head, x) in x.chunks_exact(head_dim).enumerate() {
+            page[(head * PAGE + position % PAGE) * head_dim..][..head_dim].copy_from_slice(x);
         }
-    }
-
-    /// The pages of a layer, on the host, `[pages, 2 * kv_heads * PAGE * head_dim]`.
-    pub(crate) fn layer_mut(&mut self, layer: usize) -> crate::ViewMut<'_> {
-        self.data.rows_from_mut(layer * self.pages, self.pages)
     }
 
     /// Checks that every position of `batch` lies in a page of this cache.
@@ -126,8 +127,8 @@ impl KvCache {
                 sequence.pages.len(),
                 format!("{needed}"),
             )?;
+            let limit = format_args!("less than {}", self.pages);
             for page in sequence.pages {
-                let limit = format!("less than {}", self.pages);
                 ensure(op, (*page as usize) < self.pages, "page", page, limit)?;
             }
         }

@@ -1,7 +1,6 @@
 //! Activations: row-major f32 matrices in a device's workspace, and views of them.
 
 use crate::arena::Region;
-use crate::host::product::Rows;
 use std::ops::Range;
 
 /// A matrix `[rows, cols]` in the workspace of the [`Context`](crate::Context) that made it; its
@@ -182,12 +181,16 @@ impl<'a> View<'a> {
 
     /// Some rows, on the host.
     pub(crate) fn host_rows(&self, rows: Range<usize>) -> Rows<'a> {
-        let data = &self.region.data()[self.offset + rows.start * self.stride..];
+        self.host_block(rows, 0..self.cols)
+    }
+
+    /// Some columns of some rows, on the host.
+    pub(crate) fn host_block(&self, rows: Range<usize>, cols: Range<usize>) -> Rows<'a> {
         Rows {
-            data,
+            data: &self.region.data()[self.offset + rows.start * self.stride + cols.start..],
             stride: self.stride,
             rows: rows.len(),
-            cols: self.cols,
+            cols: cols.len(),
         }
     }
 
@@ -199,6 +202,24 @@ impl<'a> View<'a> {
         (0..self.rows)
             .flat_map(|r| self.row(r).iter().copied())
             .collect()
+    }
+}
+
+/// Rows of an f32 matrix on the host.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    /// From the first element of the first row on.
+    pub(crate) data: &'a [f32],
+    /// Elements from one row's start to the next one's.
+    pub(crate) stride: usize,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+}
+
+impl<'a> Rows<'a> {
+    #[inline(always)]
+    pub(crate) fn row(&self, row: usize) -> &'a [f32] {
+        &self.data[row * self.stride..][..self.cols]
     }
 }
 

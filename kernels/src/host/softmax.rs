@@ -9,6 +9,7 @@
 
 use super::math;
 use super::simd::{Kernel, LANES, Simd};
+use crate::tensor::Rows;
 use std::ops::Range;
 
 /// Keys in a block.
@@ -22,7 +23,7 @@ const GROUP: usize = 6;
 /// Elements of scratch for `rows` queries of `head_dim`.
 pub(crate) fn scratch_len(rows: usize, head_dim: usize) -> usize {
     let padded = head_dim.next_multiple_of(LANES);
-    rows * (head_dim + padded + 2) + BLOCK * (head_dim + padded)
+    rows * (head_dim + padded + 2) + BLOCK * padded
 }
 
 /// Attention of some rows: queries of one head, or of several heads that share their keys.
@@ -31,8 +32,8 @@ pub(crate) struct Attention<'a, Q, K, V, O> {
     pub(crate) rows: usize,
     /// Query of a row.
     pub(crate) query: Q,
-    /// Key and value at an index.
-    pub(crate) key_value: K,
+    /// Keys and values of a range of indices, of a block at most, `[keys, head_dim]` each.
+    pub(crate) block: K,
     /// How many keys, from the first on, a row sees; at least one.
     pub(crate) visible: V,
     /// Takes the result of a row.
@@ -51,10 +52,8 @@ struct Parts<'a> {
     max: &'a mut [f32],
     /// Sum of the weights of each row so far.
     weight: &'a mut [f32],
-    /// The block's keys, transposed: `[head_dim][BLOCK]`.
+    /// The block's keys, transposed: `[padded][BLOCK]`.
     keys: &'a mut [f32],
-    /// The block's values, `[BLOCK][padded]`, zero past the head's width.
-    values: &'a mut [f32],
 }
 
 impl<'a> Parts<'a> {
@@ -64,14 +63,12 @@ impl<'a> Parts<'a> {
         let (sums, rest) = rest.split_at_mut(rows * padded);
         let (max, rest) = rest.split_at_mut(rows);
         let (weight, rest) = rest.split_at_mut(rows);
-        let (keys, rest) = rest.split_at_mut(BLOCK * head_dim);
         Parts {
             queries,
             sums,
             max,
             weight,
-            keys,
-            values: &mut rest[..BLOCK * padded],
+            keys: &mut rest[..BLOCK * padded],
         }
     }
 }
@@ -89,7 +86,7 @@ fn group_size(left: usize) -> usize {
 impl<'x, Q, K, V, O> Kernel for Attention<'_, Q, K, V, O>
 where
     Q: Fn(usize) -> &'x [f32],
-    K: Fn(usize) -> (&'x [f32], &'x [f32]),
+    K: Fn(Range<usize>) -> [Rows<'x>; 2],
     V: Fn(usize) -> usize,
     O: FnMut(usize, &[f32]),
 {
@@ -114,12 +111,15 @@ where
         parts.max.fill(f32::NEG_INFINITY);
         parts.weight.fill(0.0);
         let keys = (0..rows).map(&self.visible).max().unwrap_or(0);
+        let block_at = |first: usize| (self.block)(first..keys.min(first + BLOCK));
         for first_key in (0..keys).step_by(BLOCK) {
-            parts.load(
-                first_key..keys.min(first_key + BLOCK),
-                head_dim,
-                &self.key_value,
-            );
+            let [block, values] = block_at(first_key);
+            // Few rows wait for memory: ask for what comes next.
+            fetch(s, values);
+            if first_key + BLOCK < keys {
+                fetch(s, block_at(first_key + BLOCK)[0]);
+            }
+            parts.transpose(s, block);
             let mut first = 0;
             while first < rows {
                 let mut seen = [0; GROUP];
@@ -130,9 +130,9 @@ where
                         .min(BLOCK);
                 }
                 match size {
-                    GROUP => parts.absorb::<S, GROUP>(s, first, &seen),
-                    2 => parts.absorb::<S, 2>(s, first, &seen),
-                    _ => parts.absorb::<S, 1>(s, first, &seen),
+                    GROUP => parts.absorb::<S, GROUP>(s, first, &seen, values),
+                    2 => parts.absorb::<S, 2>(s, first, &seen, values),
+                    _ => parts.absorb::<S, 1>(s, first, &seen, values),
                 }
                 first += size;
             }
@@ -148,34 +148,45 @@ where
     }
 }
 
-impl Parts<'_> {
-    /// Packs a block of keys and values, zeros behind them.
-    #[inline(always)]
-    fn load<'x>(
-        &mut self,
-        range: Range<usize>,
-        head_dim: usize,
-        key_value: &impl Fn(usize) -> (&'x [f32], &'x [f32]),
-    ) {
-        let padded = head_dim.next_multiple_of(LANES);
-        if range.len() < BLOCK {
-            self.keys.fill(0.0);
-            self.values.fill(0.0);
+/// Asks for the memory of some rows.
+#[inline(always)]
+fn fetch<S: Simd>(s: S, rows: Rows<'_>) {
+    for row in 0..rows.rows {
+        for line in rows.row(row).chunks(LANES) {
+            s.prefetch(line.as_ptr().cast());
         }
-        for (j, values) in range.zip(self.values.chunks_exact_mut(padded)).enumerate() {
-            let (index, values) = values;
-            let (key, value) = key_value(index);
-            for (key, column) in key.iter().zip(self.keys.chunks_exact_mut(BLOCK)) {
-                column[j] = *key;
+    }
+}
+
+impl Parts<'_> {
+    /// Takes a block's keys, zeros behind them.
+    #[inline(always)]
+    fn transpose<S: Simd>(&mut self, s: S, keys: Rows<'_>) {
+        let (columns, _) = self.keys.as_chunks_mut::<BLOCK>();
+        for (d, columns) in columns.chunks_exact_mut(LANES).enumerate() {
+            for first in (0..BLOCK).step_by(LANES) {
+                let mut tile = [s.splat(0.0); LANES];
+                for i in 0..LANES.min(keys.rows.saturating_sub(first)) {
+                    let key = &keys.row(first + i)[d * LANES..];
+                    tile[i] = s.load_part(&key[..key.len().min(LANES)], 0.0);
+                }
+                let tile = s.transpose(tile);
+                for i in 0..LANES {
+                    s.store_part(tile[i], &mut columns[i][first..first + LANES]);
+                }
             }
-            values[..head_dim].copy_from_slice(value);
-            values[head_dim..].fill(0.0);
         }
     }
 
     /// Adds the block to `M` rows, of which row `i` sees the first `seen[i]` keys.
     #[inline(always)]
-    fn absorb<S: Simd, const M: usize>(&mut self, s: S, first: usize, seen: &[usize; GROUP]) {
+    fn absorb<S: Simd, const M: usize>(
+        &mut self,
+        s: S,
+        first: usize,
+        seen: &[usize; GROUP],
+        values: Rows<'_>,
+    ) {
         if seen[..M] == [0; M] {
             return;
         }
@@ -200,14 +211,14 @@ impl Parts<'_> {
             }
             *weight = weight.mul_add(rescale[i], s.sum(sum));
         }
-        let vectors = self.values.len() / BLOCK / LANES;
+        let vectors = values.cols.div_ceil(LANES);
         let mut column = 0;
         while column + VECTORS <= vectors {
-            self.add_values::<S, M, VECTORS>(s, first, column, &weights, &rescale);
+            self.add_values::<S, M, VECTORS>(s, first, (values, column), &weights, &rescale);
             column += VECTORS;
         }
         while column < vectors {
-            self.add_values::<S, M, 1>(s, first, column, &weights, &rescale);
+            self.add_values::<S, M, 1>(s, first, (values, column), &weights, &rescale);
             column += 1;
         }
     }
@@ -215,7 +226,7 @@ impl Parts<'_> {
     /// Scores of `M` rows against the block.
     #[inline(always)]
     fn scores<S: Simd, const M: usize>(&self, s: S, first: usize) -> [[f32; BLOCK]; M] {
-        let head_dim = self.keys.len() / BLOCK;
+        let head_dim = self.queries.len() / self.max.len();
         let (queries, _) = self.queries[first * head_dim..][..M * head_dim].as_chunks::<M>();
         let (keys, _) = self.keys.as_chunks::<BLOCK>();
         let mut sums = [[s.splat(0.0); VECTORS]; M];
@@ -242,18 +253,18 @@ impl Parts<'_> {
         scores
     }
 
-    /// `sums * rescale + weights * values` in `C` vectors of `M` rows.
+    /// `sums * rescale + weights * values` in `C` vectors of `M` rows. Lanes past the head's width
+    /// hold what lies behind it in memory, and are not read.
     #[inline(always)]
     fn add_values<S: Simd, const M: usize, const C: usize>(
         &mut self,
         s: S,
         first: usize,
-        column: usize,
+        (values, column): (Rows<'_>, usize),
         weights: &[[f32; BLOCK]; M],
         rescale: &[f32; M],
     ) {
-        let padded = self.values.len() / BLOCK;
-        let (values, _) = self.values.as_chunks::<LANES>();
+        let padded = values.cols.next_multiple_of(LANES);
         let mut sums = [[s.splat(0.0); C]; M];
         for i in 0..M {
             let (row, _) = self.sums[(first + i) * padded..][..padded].as_chunks::<LANES>();
@@ -261,11 +272,19 @@ impl Parts<'_> {
                 sums[i][c] = s.mul(s.load(&row[column + c]), s.splat(rescale[i]));
             }
         }
-        for j in 0..BLOCK {
-            let row = &values[j * padded / LANES + column..][..C];
+        for j in 0..values.rows {
+            let row = &values.data[j * values.stride + column * LANES..];
             let mut v = [s.splat(0.0); C];
-            for c in 0..C {
-                v[c] = s.load(&row[c]);
+            if let Some((row, _)) = row.split_at_checked(C * LANES) {
+                let (row, _) = row.as_chunks();
+                for c in 0..C {
+                    v[c] = s.load(&row[c]);
+                }
+            } else {
+                for c in 0..C {
+                    let row = &row[row.len().min(c * LANES)..];
+                    v[c] = s.load_part(&row[..row.len().min(LANES)], 0.0);
+                }
             }
             for i in 0..M {
                 let weight = s.splat(weights[i][j]);

@@ -11,6 +11,7 @@ use crate::error::{Result, check, ensure};
 use crate::host::softmax::{Attention, scratch_len};
 use crate::tensor::{Tensor, View, ViewMut};
 use crate::{Context, Host, Work, reference};
+use std::ops::Range;
 
 /// Queries, keys and values of one problem.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +71,7 @@ pub fn attention(cx: &Context, heads: usize, problems: &[Qkv<'_>]) -> Result<Ten
 }
 
 /// Queries that a task computes, for which it packs the keys once.
-const TILE_ROWS: usize = 126;
+const TILE_ROWS: usize = 252;
 
 fn host_attention(
     host: &Host,
@@ -90,7 +91,9 @@ fn host_attention(
                 head_dim,
                 rows: rows.len(),
                 query: |row| &q.row(rows.start + row)[head.clone()],
-                key_value: |key| (&k.row(key)[head.clone()], &v.row(key)[head.clone()]),
+                block: |keys: Range<usize>| {
+                    [k, v].map(|x| x.host_block(keys.clone(), head.clone()))
+                },
                 visible: |_| k.rows(),
                 output: |row, out: &[f32]| tile.row_mut(rows.start + row).copy_from_slice(out),
                 scratch,

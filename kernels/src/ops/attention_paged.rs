@@ -10,10 +10,11 @@ use super::Op;
 use super::rope_kv::Pages;
 use crate::case::{Case, Inputs, Trial};
 use crate::error::{Result, ensure};
-use crate::host::softmax::{Attention, scratch_len};
+use crate::host::softmax::{Attention, BLOCK, scratch_len};
 use crate::kv_cache::{KvCache, PAGE, Sequence, check_rows};
 use crate::tensor::{Tensor, View, ViewMut};
 use crate::{Context, Host, Work, reference};
+use std::ops::Range;
 
 /// Attention of every row over its sequence, whose keys and values up to the row are in `layer`.
 ///
@@ -62,6 +63,9 @@ pub fn attention_paged<'a>(
     Ok(y)
 }
 
+// A block of keys is a page.
+const _: () = assert!(BLOCK == PAGE);
+
 /// Positions that a task computes, for each query head of a group.
 const TILE_ROWS: usize = 64;
 
@@ -92,9 +96,9 @@ fn host_attention_paged(
                     let (row, col) = place(i);
                     &q.row(row)[kv_head * group_width + col..][..head_dim]
                 },
-                key_value: |key| {
-                    let [k, v] = kv.slot(layer, sequence.pages[key / PAGE], kv_head, key % PAGE);
-                    (k, v)
+                block: |keys: Range<usize>| {
+                    let page = sequence.pages[keys.start / PAGE];
+                    kv.slots(layer, page, kv_head, keys.len())
                 },
                 visible: |i| sequence.start + place(i).0 + 1,
                 output: |i, out: &[f32]| {
@@ -151,6 +155,15 @@ pub(super) const ATTENTION_PAGED: Op = Op {
     cases,
 };
 
+/// Puts keys and values `[tokens, kv_heads * head_dim]` of the first tokens into their pages.
+fn fill(kv: &mut KvCache, layer: usize, pages: &[u32], k: &[f32], v: &[f32]) {
+    let width = kv.kv_heads() * kv.head_dim();
+    let tokens = k.chunks_exact(width).zip(v.chunks_exact(width));
+    for (position, (k, v)) in tokens.enumerate() {
+        kv.write(layer, pages, position, &[k, v].concat());
+    }
+}
+
 /// First tokens, one past a page, a chunk in the middle, decode, one to eight heads a group.
 fn cases() -> Vec<Case> {
     let case = |(sizes, spans): (Heads, &'static [(usize, usize)])| {
@@ -170,7 +183,7 @@ fn cases() -> Vec<Case> {
                 let total = sequence.start + sequence.rows;
                 let new_q = inputs.normal(sequence.rows * heads * head_dim, 1.5);
                 let [k, v] = [(); 2].map(|()| inputs.normal(total * width, 1.5));
-                kv.fill(1, sequence.pages, &k, &v);
+                fill(&mut kv, 1, sequence.pages, &k, &v);
                 wide.push((
                     sequence.start,
                     [&new_q, &k, &v].map(|x| reference::widen(x)),
@@ -219,7 +232,7 @@ mod tests {
                 let host = Arc::new(Host::with_isa(threads, isa).unwrap());
                 let cx = Context::host(host, 400_000).unwrap();
                 let mut kv = KvCache::new(&cx, 1, 3, kv_heads, head_dim).unwrap();
-                kv.fill(0, &pages, &k, &v);
+                fill(&mut kv, 0, &pages, &k, &v);
                 let q = cx.upload(&q, heads * head_dim).unwrap();
                 let mut out = Vec::new();
                 for start in (0..rows).step_by(chunk) {

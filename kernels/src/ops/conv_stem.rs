@@ -9,9 +9,9 @@ use super::Op;
 use crate::case::{Case, Inputs, Trial};
 use crate::error::{Result, check};
 use crate::host::math;
-use crate::host::product::{MAX_COLS, Rows, product};
+use crate::host::product::{self, MAX_COLS, product};
 use crate::host::simd::{Kernel, LANES, Simd};
-use crate::tensor::{Tensor, View};
+use crate::tensor::{Rows, Tensor, View};
 use crate::weight::{Linear, Weight};
 use crate::{Context, DType, Host, Work, reference};
 
@@ -54,7 +54,7 @@ pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) ->
     let mut hidden = cx.tensor(2 * frames, d)?;
     let mut y = cx.tensor(frames, d)?;
     let widest = mel.rows().max(d);
-    let mut scratch = cx.host_scratch(TILE_ROWS * (TAPS * widest + d))?;
+    let mut scratch = cx.host_scratch(TILE_ROWS * (TAPS * widest + d) + product::SCRATCH)?;
     let operations = 2 * TAPS * d * (2 * frames * mel.rows() + frames * d);
     let elements = mel.rows() * mel.cols() + frames * d;
     let bytes = stem.conv1.bytes() + stem.conv2.bytes() + stem.positions.bytes();
@@ -137,7 +137,8 @@ impl Conv<'_> {
             (TILE_ROWS, d),
             scratch,
             |mut tile, scratch| {
-                let (patches, products) = scratch.split_at_mut(TILE_ROWS * cols);
+                let (scratch, rest) = scratch.split_at_mut(product::SCRATCH);
+                let (patches, products) = rest.split_at_mut(TILE_ROWS * cols);
                 for (patch, t) in patches.chunks_exact_mut(cols).zip(tile.rows()) {
                     self.x.patch(t * self.stride, patch);
                 }
@@ -149,7 +150,14 @@ impl Conv<'_> {
                 };
                 for from in (0..d).step_by(MAX_COLS) {
                     let to = d.min(from + MAX_COLS);
-                    product(host.isa(), rows, self.w, from..to, &mut products[from..], d);
+                    product(
+                        host.isa(),
+                        rows,
+                        self.w,
+                        from..to,
+                        (&mut products[from..], d),
+                        scratch,
+                    );
                 }
                 for (products, t) in products.chunks_exact_mut(d).zip(tile.rows()) {
                     let out = tile.row_mut(t);

@@ -17,7 +17,7 @@ use super::Op;
 use crate::case::{Case, Inputs, Trial};
 use crate::error::{Result, check, ensure};
 use crate::host::math;
-use crate::host::product::{MAX_COLS, product};
+use crate::host::product::{self, MAX_COLS, MAX_ROWS, product};
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::host::tiles::Tile;
 use crate::tensor::{Tensor, View, ViewMut};
@@ -142,7 +142,7 @@ fn run(
         Epilogue::SwiGlu => check(op, "columns of the output", 2 * out.cols(), w.outputs())?,
         Epilogue::Gate => check(op, "columns of the streams", x.cols(), 2 * out.cols())?,
     }
-    let mut scratch = cx.host_scratch(2 * TILE_ROWS * TILE_COLS)?;
+    let mut scratch = cx.host_scratch(2 * TILE_ROWS * TILE_COLS + product::SCRATCH)?;
     let moved = (x.rows() * x.cols(), out.rows() * out.cols());
     let operations = 2 * x.rows() * w.inputs() * w.outputs();
     let work = Work::new(operations, moved.0 + moved.1, w.bytes());
@@ -153,7 +153,7 @@ fn run(
 }
 
 /// Rows of `x` that a task keeps in its core's second-level cache.
-const TILE_ROWS: usize = 96;
+const TILE_ROWS: usize = MAX_ROWS;
 /// Columns of the output that a task computes.
 const TILE_COLS: usize = MAX_COLS;
 
@@ -166,7 +166,8 @@ fn host_gemm(
     scratch: &mut [f32],
 ) {
     host.for_tiles(out, (TILE_ROWS, TILE_COLS), scratch, |tile, scratch| {
-        let (products, second) = scratch.split_at_mut(TILE_ROWS * TILE_COLS);
+        let (scratch, rest) = scratch.split_at_mut(product::SCRATCH);
+        let (products, second) = rest.split_at_mut(TILE_ROWS * TILE_COLS);
         let rows = x.host_rows(tile.rows());
         let half = w.outputs() / 2;
         let (first_cols, second_cols) = match epilogue {
@@ -179,8 +180,9 @@ fn host_gemm(
             _ => (tile.cols(), 0..0),
         };
         let width = first_cols.len();
-        product(host.isa(), rows, w, first_cols.clone(), products, width);
-        product(host.isa(), rows, w, second_cols.clone(), second, width);
+        for (cols, out) in [(&first_cols, &mut *products), (&second_cols, &mut *second)] {
+            product(host.isa(), rows, w, cols.clone(), (out, width), scratch);
+        }
         let [mut bias, mut second_bias] = [[0.0; TILE_COLS]; 2];
         w.bias(first_cols.clone(), &mut bias);
         w.bias(second_cols, &mut second_bias);
@@ -386,7 +388,7 @@ mod tests {
             for isa in Isa::available() {
                 for threads in [1, 3] {
                     let host = Arc::new(Host::with_isa(threads, isa).unwrap());
-                    let cx = Context::host(host, 200_000).unwrap();
+                    let cx = Context::host(host, 1_000_000).unwrap();
                     let x = cx.upload(&x, k).unwrap();
                     all.push(gemm_gelu(&cx, &x, &w).unwrap().to_vec());
                     let alone = gemm_gelu(&cx, x.rows_from(97, 1), &w).unwrap().to_vec();

@@ -20,55 +20,43 @@ use crate::{Context, DType, Host, Work, reference};
 ///
 /// Frequencies and angles are rounded to f32 before the cosine is taken, as in the models'
 /// training: at position 7,500 an angle of other rounding would differ by 2e-4.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Rope {
-    /// `[positions, head_dim / 2]` pairs of cosine and sine.
-    table: Vec<[f32; 2]>,
-    half: usize,
-    positions: usize,
+    /// Cosine and sine of each frequency in turn, `[positions, head_dim]`.
+    table: Tensor,
 }
 
 impl Rope {
-    /// A stand-in for dry runs, which holds no table.
-    pub fn planned(head_dim: usize, positions: usize) -> Rope {
-        Rope {
-            table: Vec::new(),
-            half: head_dim / 2,
-            positions,
-        }
-    }
-
-    /// The table of `positions` positions for heads of `head_dim`, an even number.
-    pub fn new(theta: f32, head_dim: usize, positions: usize) -> Rope {
-        let half = head_dim / 2;
+    /// The table of `positions` positions for heads of `head_dim`, an even number, in the
+    /// context's workspace.
+    ///
+    /// # Errors
+    /// If the workspace is used up.
+    pub fn new(cx: &Context, theta: f32, head_dim: usize, positions: usize) -> Result<Rope> {
         let frequencies = frequencies(theta, head_dim);
-        let mut table = Vec::with_capacity(positions * half);
-        for position in 0..positions {
-            for frequency in &frequencies {
-                let angle = f64::from(position as f32 * frequency);
-                table.push([angle.cos() as f32, angle.sin() as f32]);
-            }
+        let mut table = cx.tensor(positions, 2 * frequencies.len())?;
+        let (pairs, _) = table.data_mut().as_chunks_mut();
+        for (i, pair) in pairs.iter_mut().enumerate() {
+            let (position, frequency) = (i / frequencies.len(), i % frequencies.len());
+            let angle = f64::from(position as f32 * frequencies[frequency]);
+            *pair = [angle.cos() as f32, angle.sin() as f32];
         }
-        Rope {
-            table,
-            half,
-            positions,
-        }
+        Ok(Rope { table })
     }
 
-    /// Bytes that a table takes.
-    pub fn bytes(head_dim: usize, positions: usize) -> usize {
-        head_dim / 2 * positions * size_of::<[f32; 2]>()
+    /// Elements of a table.
+    pub fn elements(head_dim: usize, positions: usize) -> usize {
+        (head_dim / 2 * 2).saturating_mul(positions)
     }
 
     /// Positions in the table.
     pub fn positions(&self) -> usize {
-        self.positions
+        self.table.rows()
     }
 
     fn rotate(&self, position: usize, head: &mut [f32]) {
-        let (low, high) = head.split_at_mut(self.half);
-        let angles = &self.table[position * self.half..][..self.half];
+        let (angles, _) = self.table.row(position).as_chunks();
+        let (low, high) = head.split_at_mut(angles.len());
         for ((low, high), [cos, sin]) in low.iter_mut().zip(high).zip(angles) {
             (*low, *high) = (*low * cos - *high * sin, *high * cos + *low * sin);
         }
@@ -116,7 +104,7 @@ pub fn rope_kv(
     )?;
     check(OP, "width of q's norm", norm.q.weight.cols(), head_dim)?;
     check(OP, "width of k's norm", norm.k.weight.cols(), head_dim)?;
-    check(OP, "width of the rotation", 2 * rope.half, head_dim)?;
+    check(OP, "width of the rotation", rope.table.cols(), head_dim)?;
     check_rows(OP, qkv.rows(), batch)?;
     kv.check(OP, layer, batch)?;
     for s in batch {
@@ -163,24 +151,13 @@ fn host_rope_kv(
         first_row += sequence.rows;
     }
     let written = qkv.columns(heads * head_dim, 2 * kv_heads * head_dim);
-    host.for_rows(&mut kv.layer_mut(layer), |page, data| {
-        let mut first_row = 0;
-        for sequence in batch {
-            let owned = sequence.pages.iter().position(|p| *p as usize == page);
-            if let Some(index) = owned {
-                let end = sequence.start + sequence.rows;
-                for position in sequence.start.max(index * PAGE)..end.min((index + 1) * PAGE) {
-                    let x = written.row(first_row + position - sequence.start);
-                    // Keys of all heads, then values of all heads, on both sides.
-                    for (head, x) in x.chunks_exact(head_dim).enumerate() {
-                        let at = (head * PAGE + position % PAGE) * head_dim;
-                        data[at..at + head_dim].copy_from_slice(x);
-                    }
-                }
-            }
-            first_row += sequence.rows;
+    let mut row = 0;
+    for sequence in batch {
+        for position in sequence.start..sequence.start + sequence.rows {
+            kv.write(layer, sequence.pages, position, written.row(row));
+            row += 1;
         }
-    });
+    }
 }
 
 /// The formula at the head of this file: the rows of q, then of keys, then of values.
@@ -247,7 +224,7 @@ fn cases() -> Vec<Case> {
                 };
                 let theta = 1e6;
                 let pages = Pages::scattered(spans);
-                let rope = Rope::new(theta, head_dim, pages.positions());
+                let rope = Rope::new(cx, theta, head_dim, pages.positions())?;
                 let positions: Vec<usize> = spans
                     .iter()
                     .flat_map(|(start, rows)| *start..start + rows)
@@ -268,7 +245,9 @@ fn cases() -> Vec<Case> {
                                 for p in s.start..s.start + s.rows {
                                     let page = s.pages[p / PAGE];
                                     for head in 0..kv_heads {
-                                        out.extend(kv.slot(1, page, head, p % PAGE)[part]);
+                                        out.extend(
+                                            kv.slots(1, page, head, PAGE)[part].row(p % PAGE),
+                                        );
                                     }
                                 }
                             }
