@@ -114,12 +114,8 @@ where
         let block_at = |first: usize| (self.block)(first..keys.min(first + BLOCK));
         for first_key in (0..keys).step_by(BLOCK) {
             let [block, values] = block_at(first_key);
-            // Few rows wait for memory: ask for what comes next.
-            fetch(s, values);
-            if first_key + BLOCK < keys {
-                fetch(s, block_at(first_key + BLOCK)[0]);
-            }
-            parts.transpose(s, block);
+            let next = (first_key + BLOCK < keys).then(|| block_at(first_key + BLOCK)[0]);
+            parts.transpose(s, block, values);
             let mut first = 0;
             while first < rows {
                 let mut seen = [0; GROUP];
@@ -129,10 +125,11 @@ where
                         .saturating_sub(first_key)
                         .min(BLOCK);
                 }
+                let next = next.filter(|_| first == 0);
                 match size {
-                    GROUP => parts.absorb::<S, GROUP>(s, first, &seen, values),
-                    2 => parts.absorb::<S, 2>(s, first, &seen, values),
-                    _ => parts.absorb::<S, 1>(s, first, &seen, values),
+                    GROUP => parts.absorb::<S, GROUP>(s, first, &seen, (values, next)),
+                    2 => parts.absorb::<S, 2>(s, first, &seen, (values, next)),
+                    _ => parts.absorb::<S, 1>(s, first, &seen, (values, next)),
                 }
                 first += size;
             }
@@ -148,10 +145,10 @@ where
     }
 }
 
-/// Asks for the memory of some rows.
+/// Asks for the memory of some rows, as far as they exist.
 #[inline(always)]
-fn fetch<S: Simd>(s: S, rows: Rows<'_>) {
-    for row in 0..rows.rows {
+fn fetch<S: Simd>(s: S, rows: Rows<'_>, range: Range<usize>) {
+    for row in range.start..range.end.min(rows.rows) {
         for line in rows.row(row).chunks(LANES) {
             s.prefetch(line.as_ptr().cast());
         }
@@ -159,12 +156,16 @@ fn fetch<S: Simd>(s: S, rows: Rows<'_>) {
 }
 
 impl Parts<'_> {
-    /// Takes a block's keys, zeros behind them.
+    /// Takes a block's keys, zeros behind them, and asks for the rows that are `next`, a few at a
+    /// time: few queries wait for memory, and many requests at once for each other.
     #[inline(always)]
-    fn transpose<S: Simd>(&mut self, s: S, keys: Rows<'_>) {
+    fn transpose<S: Simd>(&mut self, s: S, keys: Rows<'_>, next: Rows<'_>) {
         let (columns, _) = self.keys.as_chunks_mut::<BLOCK>();
-        for (d, columns) in columns.chunks_exact_mut(LANES).enumerate() {
-            for first in (0..BLOCK).step_by(LANES) {
+        let vectors = columns.len() / LANES;
+        for first in (0..BLOCK).step_by(LANES) {
+            for (d, columns) in columns.chunks_exact_mut(LANES).enumerate() {
+                let share = LANES * d / vectors..LANES * (d + 1) / vectors;
+                fetch(s, next, first + share.start..first + share.end);
                 let mut tile = [s.splat(0.0); LANES];
                 for i in 0..LANES.min(keys.rows.saturating_sub(first)) {
                     let key = &keys.row(first + i)[d * LANES..];
@@ -178,14 +179,15 @@ impl Parts<'_> {
         }
     }
 
-    /// Adds the block to `M` rows, of which row `i` sees the first `seen[i]` keys.
+    /// Adds the block to `M` rows, of which row `i` sees the first `seen[i]` keys, and asks for the
+    /// rows that are `next`.
     #[inline(always)]
     fn absorb<S: Simd, const M: usize>(
         &mut self,
         s: S,
         first: usize,
         seen: &[usize; GROUP],
-        values: Rows<'_>,
+        (values, next): (Rows<'_>, Option<Rows<'_>>),
     ) {
         if seen[..M] == [0; M] {
             return;
@@ -214,11 +216,11 @@ impl Parts<'_> {
         let vectors = values.cols.div_ceil(LANES);
         let mut column = 0;
         while column + VECTORS <= vectors {
-            self.add_values::<S, M, VECTORS>(s, first, (values, column), &weights, &rescale);
+            self.add_values::<S, M, VECTORS>(s, first, (values, column, next), &weights, &rescale);
             column += VECTORS;
         }
         while column < vectors {
-            self.add_values::<S, M, 1>(s, first, (values, column), &weights, &rescale);
+            self.add_values::<S, M, 1>(s, first, (values, column, next), &weights, &rescale);
             column += 1;
         }
     }
@@ -260,7 +262,7 @@ impl Parts<'_> {
         &mut self,
         s: S,
         first: usize,
-        (values, column): (Rows<'_>, usize),
+        (values, column, next): (Rows<'_>, usize, Option<Rows<'_>>),
         weights: &[[f32; BLOCK]; M],
         rescale: &[f32; M],
     ) {
@@ -274,6 +276,11 @@ impl Parts<'_> {
         }
         for j in 0..values.rows {
             let row = &values.data[j * values.stride + column * LANES..];
+            if let Some(next) = next
+                && column == 0
+            {
+                fetch(s, next, j..j + 1);
+            }
             let mut v = [s.splat(0.0); C];
             if let Some((row, _)) = row.split_at_checked(C * LANES) {
                 let (row, _) = row.as_chunks();
