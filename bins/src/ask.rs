@@ -20,7 +20,7 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
         params,
         variables,
     } = setup::talk(&args.talk)?;
-    let mut printer = Printer::new(!args.json);
+    let mut printer = Printer::new(!args.json, params.max_tokens);
     let answer = session.ask(&args.prompt, &params, &variables, &mut |event| {
         printer.take(event)
     })?;
@@ -44,14 +44,19 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
 /// Shows an answer as it comes: the answer on stdout, thoughts on stderr.
 pub(crate) struct Printer {
     shown: bool,
+    drawn: usize,
+    max_tokens: usize,
     progress: Progress,
     failed: Option<Error>,
 }
 
 impl Printer {
-    pub(crate) fn new(shown: bool) -> Printer {
+    /// For an answer of at most `max_tokens`, which is shown or only waited for.
+    pub(crate) fn new(shown: bool, max_tokens: usize) -> Printer {
         Printer {
             shown,
+            drawn: 0,
+            max_tokens,
             progress: Progress::new(),
             failed: None,
         }
@@ -61,6 +66,7 @@ impl Printer {
         match event {
             Event::Prefill { done, total } => self.progress.show("prefill", done, total),
             Event::Token { pieces, .. } if self.shown => {
+                self.progress.clear();
                 for piece in pieces {
                     if piece.reasoning {
                         output::note(&piece.text);
@@ -70,7 +76,10 @@ impl Printer {
                     }
                 }
             }
-            Event::Token { .. } => {}
+            Event::Token { .. } => {
+                self.drawn += 1;
+                self.progress.show("decode", self.drawn, self.max_tokens);
+            }
         }
         ControlFlow::Continue(())
     }

@@ -2,39 +2,61 @@
 
 use crate::args::BenchArgs;
 use crate::error::Error;
+use crate::progress::Progress;
 use crate::{output, setup};
 use gamut_engine::SAMPLE_RATE;
 use gamut_engine::bench::{self, Row};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Seconds of noise that are heard where no audio is given: one window of the experts.
+/// Seconds of noise that are heard where no audio is given, if the model takes as many: one window
+/// of the experts.
 const NOISE_SECONDS: usize = 30;
 
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
     let opened = setup::open(args.model.as_deref(), &args.engine)?;
     let engine = &opened.engine;
     let repetitions = args.repetitions as usize;
+    let some = |counts: &[usize]| counts.iter().filter(|n| **n > 0).count();
+    let tests = usize::from(args.audio.is_some())
+        + usize::from(!args.no_stages)
+        + some(&args.n_prompt)
+        + some(&args.n_gen) * args.n_depth.len();
+    let (mut progress, mut runs) = (Progress::new(), 0);
+    let tick = &mut || {
+        runs += 1;
+        progress.show("bench", runs, tests * (repetitions + 1));
+    };
     let mut rows = Vec::new();
     let samples = match &args.audio {
         Some(path) => {
-            let (row, samples) = bench::audio(engine, &setup::source(path)?, repetitions)?;
+            let (row, samples) = bench::audio(engine, &setup::source(path)?, repetitions, tick)?;
             rows.push(row);
             samples
         }
-        None => noise(NOISE_SECONDS * SAMPLE_RATE as usize),
+        None => {
+            let most = engine.model().config().max_audio_seconds;
+            noise(NOISE_SECONDS.min(most) * SAMPLE_RATE as usize)
+        }
     };
     if !args.no_stages {
-        rows.extend(bench::stages(engine, &samples, repetitions)?);
+        rows.extend(bench::stages(engine, &samples, repetitions, tick)?);
     }
     for tokens in args.n_prompt.iter().filter(|n| **n > 0) {
-        rows.push(bench::prompt(engine, *tokens, repetitions)?);
+        rows.push(bench::prompt(engine, *tokens, repetitions, tick)?);
     }
     for depth in &args.n_depth {
         for tokens in args.n_gen.iter().filter(|n| **n > 0) {
-            rows.push(bench::generation(engine, *depth, *tokens, repetitions)?);
+            rows.push(bench::generation(
+                engine,
+                *depth,
+                *tokens,
+                repetitions,
+                tick,
+            )?);
         }
     }
+    drop(progress);
     let seconds = samples.len() as f64 / f64::from(SAMPLE_RATE);
     if args.json {
         let rows: Vec<_> = rows.iter().map(json_row).collect();

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &TalkArgs) -> Result<ExitCode, Error> {
             break;
         }
         let start = Instant::now();
-        let mut printer = Printer::new(true);
+        let mut printer = Printer::new(true, params.max_tokens);
         match session.ask(&question, &params, &variables, &mut |event| {
             printer.take(event)
         }) {

@@ -2,6 +2,7 @@
 
 use crate::args::InspectArgs;
 use crate::error::Error;
+use crate::progress::Progress;
 use crate::{output, setup};
 use gamut_engine::Inspection;
 use std::process::ExitCode;
@@ -9,12 +10,15 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Error> {
     let opened = setup::open(Some(&args.model), &args.engine)?;
     let audio = setup::load_audio(&opened.engine, &args.audio)?;
+    let mut progress = Progress::new();
     let inspection = Inspection::run(
         &opened.engine,
         &audio.samples,
         &args.prompt,
         args.max_tokens,
+        &mut |name, done, total| progress.show(name, done, total),
     )?;
+    drop(progress);
     inspection.write(&args.out)?;
     let mut text = String::new();
     for (stage, shape, _) in &inspection.stages {

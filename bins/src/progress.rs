@@ -41,6 +41,13 @@ impl Progress {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     }
+
+    /// Takes the bar away, for something else to be written.
+    pub(crate) fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 impl Observer for Progress {
@@ -51,8 +58,6 @@ impl Observer for Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.clear();
     }
 }

@@ -3,15 +3,22 @@
 use crate::args::VerifyArgs;
 use crate::error::Error;
 use crate::output;
-use gamut_kernels::{Finding, Host};
+use crate::progress::Progress;
+use gamut_kernels::{Finding, Host, registry};
 use serde_json::json;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Error> {
     let host = Arc::new(Host::new(args.device.threads)?);
+    let cases: usize = registry().iter().map(|op| (op.cases)().len()).sum();
     let mut findings: Vec<Finding> = Vec::new();
-    gamut_kernels::verify(&host, |finding| findings.push(finding))?;
+    let mut progress = Progress::new();
+    gamut_kernels::verify(&host, |finding| {
+        findings.push(finding);
+        progress.show("verify", findings.len(), cases);
+    })?;
+    drop(progress);
     let failed = findings.iter().filter(|f| !f.passed()).count();
     let isa = host.isa().name();
     if args.json {

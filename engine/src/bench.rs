@@ -1,4 +1,5 @@
-//! Timing a model's stages on a device.
+//! Timing a model's stages on a device. Every function runs once uncounted and then as often as
+//! asked, and calls `tick` after each run.
 
 use crate::engine::{Engine, Song};
 use crate::error::Error;
@@ -88,17 +89,20 @@ pub fn audio(
     engine: &Engine,
     source: &AudioSource,
     repetitions: usize,
+    tick: &mut dyn FnMut(),
 ) -> Result<(Row, Vec<f32>), Error> {
     let options = AudioOptions {
         max_seconds: f64::INFINITY,
         ..AudioOptions::default()
     };
     let samples = engine.load_audio(source, &options)?.samples;
+    tick();
     let mut times = Vec::with_capacity(repetitions);
     for _ in 0..repetitions {
         let start = Instant::now();
         engine.load_audio(source, &options)?;
         times.push(start.elapsed());
+        tick();
     }
     Ok((
         Row {
@@ -114,10 +118,16 @@ pub fn audio(
 ///
 /// # Errors
 /// As [`Engine::hear`].
-pub fn stages(engine: &Engine, samples: &[f32], repetitions: usize) -> Result<Vec<Row>, Error> {
+pub fn stages(
+    engine: &Engine,
+    samples: &[f32],
+    repetitions: usize,
+    tick: &mut dyn FnMut(),
+) -> Result<Vec<Row>, Error> {
     let mut rows: Vec<Row> = Vec::new();
     for repetition in 0..=repetitions {
         let song = engine.hear(samples, &mut ())?;
+        tick();
         if repetition == 0 {
             let row = |(stage, _): &(Stage, Duration)| Row {
                 test: Test::Stage(*stage),
@@ -138,7 +148,12 @@ pub fn stages(engine: &Engine, samples: &[f32], repetitions: usize) -> Result<Ve
 ///
 /// # Errors
 /// If the prompt does not fit the context.
-pub fn prompt(engine: &Engine, tokens: usize, repetitions: usize) -> Result<Row, Error> {
+pub fn prompt(
+    engine: &Engine,
+    tokens: usize,
+    repetitions: usize,
+    tick: &mut dyn FnMut(),
+) -> Result<Row, Error> {
     let mut times = Vec::with_capacity(repetitions);
     for repetition in 0..=repetitions {
         let mut session = engine.session(&Song::silent(engine)?);
@@ -147,6 +162,7 @@ pub fn prompt(engine: &Engine, tokens: usize, repetitions: usize) -> Result<Row,
         if repetition > 0 {
             times.push(start.elapsed());
         }
+        tick();
     }
     Ok(Row {
         test: Test::Prompt { tokens },
@@ -165,6 +181,7 @@ pub fn generation(
     depth: usize,
     tokens: usize,
     repetitions: usize,
+    tick: &mut dyn FnMut(),
 ) -> Result<Row, Error> {
     let mut times = Vec::with_capacity(repetitions);
     for repetition in 0..=repetitions {
@@ -178,6 +195,7 @@ pub fn generation(
         if repetition > 0 {
             times.push(start.elapsed());
         }
+        tick();
     }
     Ok(Row {
         test: Test::Generation { tokens, depth },

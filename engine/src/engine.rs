@@ -122,6 +122,13 @@ impl Engine {
             cx: Context::host(host.clone(), plan.workspace_elements)?,
             kv,
         };
+        tracing::debug!(
+            isa = host.isa().name(),
+            threads = host.threads(),
+            max_model_len = plan.max_model_len,
+            anonymous = plan.anonymous(),
+            "engine"
+        );
         Ok(Engine {
             inner: Arc::new(Inner {
                 model,

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::observe::{Observer, Stage};
 use crate::prompt::Prompt;
 use crate::sampling::SamplingParams;
+use crate::session::Event;
 use gamut_kernels::View;
 use gamut_loader::Message;
 use safetensors::tensor::TensorView;
@@ -12,9 +13,6 @@ use safetensors::{Dtype, serialize_to_file};
 use serde_json::Map;
 use std::ops::ControlFlow;
 use std::path::Path;
-
-/// Frames of a window's log-mel.
-const WINDOW_FRAMES: usize = 3000;
 
 /// The stages of one pass over a clip and a prompt.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +29,8 @@ pub struct Inspection {
 
 impl Inspection {
     /// Hears `samples`, asks `question` without thinking of a history, and takes exactly `tokens`
-    /// greedy tokens, end tokens or not.
+    /// greedy tokens, end tokens or not. `progress` is told what goes on, and how much of it is
+    /// done of how much.
     ///
     /// # Errors
     /// If the clip or the prompt does not fit.
@@ -40,6 +39,7 @@ impl Inspection {
         samples: &[f32],
         question: &str,
         tokens: usize,
+        progress: &mut (dyn FnMut(&'static str, usize, usize) + Send),
     ) -> Result<Inspection, Error> {
         let bins = engine.model().config().temporal.num_mel_bins;
         let mut inspection = Inspection::default();
@@ -48,19 +48,29 @@ impl Inspection {
             &mut Keep {
                 bins,
                 stages: &mut inspection.stages,
+                told: &mut *progress,
             },
         )?;
         let messages = [Message::audio("user", question)];
         let prompt = Prompt::render(engine.model(), &messages, &Map::new(), song.tokens())?;
         inspection.prompt_tokens = prompt.tokens.iter().map(|id| i64::from(*id)).collect();
         let mut session = engine.session(&song);
-        inspection.logits = session.logits(&prompt, tokens)?;
+        inspection.logits = session.logits(&prompt, tokens, |done, total| {
+            progress("prefill", done, total);
+        })?;
         let params = SamplingParams {
             max_tokens: tokens,
             ignore_eos: true,
             ..Default::default()
         };
-        let listener = &mut |_: crate::Event<'_>| ControlFlow::Continue(());
+        let mut drawn = 0;
+        let listener = &mut |event: Event<'_>| {
+            if let Event::Token { .. } = event {
+                drawn += 1;
+                progress("decode", drawn, tokens);
+            }
+            ControlFlow::Continue(())
+        };
         let answer = session.generate(&messages, &params, &Map::new(), listener)?;
         inspection.tokens = answer
             .tokens
@@ -114,12 +124,17 @@ impl Inspection {
 struct Keep<'a> {
     bins: usize,
     stages: &'a mut Vec<(Stage, Vec<usize>, Vec<f32>)>,
+    told: &'a mut (dyn FnMut(&'static str, usize, usize) + Send),
 }
 
 impl Observer for Keep<'_> {
+    fn progress(&mut self, stage: Stage, done: usize, total: usize) {
+        (self.told)(stage.name(), done, total);
+    }
+
     fn output(&mut self, stage: Stage, output: View<'_>) {
         let shape = match stage {
-            Stage::Mel => vec![output.rows() / self.bins, self.bins, WINDOW_FRAMES],
+            Stage::Mel => vec![output.rows() / self.bins, self.bins, output.cols()],
             _ => vec![output.rows(), output.cols()],
         };
         self.stages.push((stage, shape, output.to_vec()));

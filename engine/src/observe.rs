@@ -66,7 +66,9 @@ impl Observer for Stopwatch<'_> {
     }
 
     fn output(&mut self, stage: Stage, output: View<'_>) {
-        self.times.push((stage, self.last.elapsed()));
+        let time = self.last.elapsed();
+        tracing::debug!(stage = stage.name(), rows = output.rows(), ?time, "heard");
+        self.times.push((stage, time));
         self.inner.output(stage, output);
         self.last = Instant::now();
     }

@@ -177,10 +177,19 @@ impl Session {
     }
 
     /// The logits at the last position of `prompt`, which `more` tokens may follow.
-    pub(crate) fn logits(&mut self, prompt: &Prompt, more: usize) -> Result<Vec<f32>, Error> {
+    pub(crate) fn logits(
+        &mut self,
+        prompt: &Prompt,
+        more: usize,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Vec<f32>, Error> {
         self.reserve(prompt.tokens.len().saturating_add(more))?;
+        let progress = |done, total| {
+            progress(done, total);
+            ControlFlow::Continue(())
+        };
         let read = |_: &Context, logits: View<'_>| Ok(logits.to_vec());
-        let (logits, _) = self.prefill(prompt, |_, _| ControlFlow::Continue(()), read)?;
+        let (logits, _) = self.prefill(prompt, progress, read)?;
         Ok(logits.unwrap_or_default())
     }
 
@@ -320,6 +329,12 @@ impl Generation<'_> {
         )?;
         self.answer.cached_tokens = cached;
         self.answer.prefill = start.elapsed();
+        tracing::debug!(
+            tokens = self.answer.prompt_tokens,
+            cached,
+            time = ?self.answer.prefill,
+            "prefill"
+        );
         let start = Instant::now();
         let mut drawn = first;
         self.answer.finish = loop {
@@ -335,6 +350,12 @@ impl Generation<'_> {
             drawn = Some(self.session.step(&[id], &[Source::Token(id)], read)?);
         };
         self.answer.decode = start.elapsed();
+        tracing::debug!(
+            tokens = self.answer.tokens.len(),
+            finish = ?self.answer.finish,
+            time = ?self.answer.decode,
+            "decode"
+        );
         Ok(self.answer)
     }
 
@@ -359,12 +380,7 @@ impl Generation<'_> {
         let id = token.id;
         let checkpoint = self.session.engine.model().checkpoint();
         let tokenizer = checkpoint.tokenizer();
-        let eos = checkpoint
-            .generation_config()
-            .eos_token_id
-            .as_deref()
-            .unwrap_or(&[]);
-        let ends = (eos.contains(&id) && !self.params.ignore_eos)
+        let ends = (checkpoint.end_tokens().contains(&id) && !self.params.ignore_eos)
             || self.params.stop_token_ids.contains(&id);
         self.history.push(id);
         // Rows of the vocabulary that the tokenizer does not know have no text.
@@ -382,18 +398,22 @@ impl Generation<'_> {
         if finish.is_some() {
             pieces.extend(self.text.finish());
         }
+        let flow = listener(Event::Token {
+            token: &token,
+            pieces: &pieces,
+        });
+        self.answer.tokens.push(token);
+        let cancelled = finish.is_none() && flow.is_break();
+        if cancelled {
+            pieces.extend(self.text.finish());
+        }
         for piece in &pieces {
             match piece.reasoning {
                 true => self.answer.reasoning.push_str(&piece.text),
                 false => self.answer.text.push_str(&piece.text),
             }
         }
-        let flow = listener(Event::Token {
-            token: &token,
-            pieces: &pieces,
-        });
-        self.answer.tokens.push(token);
-        Ok(finish.or(flow.is_break().then_some(Finish::Cancelled)))
+        Ok(finish.or(cancelled.then_some(Finish::Cancelled)))
     }
 }
 

@@ -80,25 +80,24 @@ impl TextStream {
         let mut pieces = Vec::new();
         while !self.stopped {
             let marker = if self.thinking { END_THINK } else { THINK };
-            let stops = self
-                .stops
-                .iter()
-                .map(|stop| (self.held.find(stop.as_str()), None));
-            let think = (self.held.find(marker), Some(marker.len()));
+            let stops = self.stops.iter().map(|stop| (stop.as_str(), true));
+            // Whatever was complete first as the characters came, however tokens cut them.
             let first = stops
-                .chain([think])
-                .filter_map(|(at, m)| Some((at?, m)))
-                .min_by_key(|m| m.0);
-            let Some((at, marker_len)) = first else { break };
-            let text: String = self.held.drain(..at).collect();
+                .chain([(marker, false)])
+                .filter_map(|(found, stops)| {
+                    let at = self.held.find(found)?;
+                    Some((at + found.len(), at, stops))
+                })
+                .min_by_key(|(end, at, _)| (*end, *at));
+            let Some((end, at, stops)) = first else { break };
+            let text = self.held[..at].to_owned();
+            self.held.drain(..end);
             self.emit(text, &mut pieces);
-            match marker_len {
-                None => self.stopped = true,
-                Some(len) => {
-                    self.held.drain(..len);
-                    self.thinking = !self.thinking;
-                    self.after_marker = true;
-                }
+            if stops {
+                self.stopped = true;
+            } else {
+                self.thinking = !self.thinking;
+                self.after_marker = true;
             }
         }
         if self.stopped {
@@ -218,6 +217,14 @@ mod tests {
         assert_eq!(
             outcome("né♭x".as_bytes(), &["♭"], false),
             owned("", "né", true)
+        );
+        assert_eq!(
+            outcome(b"xabcd", &["xabcd", "bc", "abc"], false),
+            owned("", "x", true)
+        );
+        assert_eq!(
+            outcome(b"hm</think>yes", &["think"], true),
+            owned("hm</", "", true)
         );
     }
 }

@@ -37,6 +37,7 @@ pub struct Checkpoint {
     tokenizer: Tokenizer,
     chat_template: ChatTemplate,
     generation_config: GenerationConfig,
+    end_tokens: Vec<u32>,
 }
 
 impl Checkpoint {
@@ -48,13 +49,25 @@ impl Checkpoint {
         let config = Config::open(&config_path)?;
         let tokenizer = Tokenizer::open(&dir.join("tokenizer.json"))?;
         check_tokens(&config_path, &config, &tokenizer)?;
+        let chat_template = ChatTemplate::open(dir)?;
+        let generation_config =
+            GenerationConfig::open(&dir.join("generation_config.json"), config.text.vocab_size)?;
+        let said = generation_config.eos_token_id.as_ref();
+        let end_tokens = match said.or(config.eos_token_id.as_ref()) {
+            Some(ids) => ids.clone(),
+            None => {
+                let eos_token = chat_template.token("eos_token");
+                eos_token
+                    .and_then(|token| tokenizer.token_to_id(token))
+                    .into_iter()
+                    .collect()
+            }
+        };
         Ok(Checkpoint {
             path: dir.to_owned(),
-            chat_template: ChatTemplate::open(dir)?,
-            generation_config: GenerationConfig::open(
-                &dir.join("generation_config.json"),
-                config.text.vocab_size,
-            )?,
+            chat_template,
+            generation_config,
+            end_tokens,
             weights: Weights::open(dir, options.mmap)?,
             config,
             tokenizer,
@@ -84,6 +97,12 @@ impl Checkpoint {
     /// The chat template.
     pub fn chat_template(&self) -> &ChatTemplate {
         &self.chat_template
+    }
+
+    /// Tokens that end an answer: those of `generation_config.json`, else of `config.json`, else
+    /// the `eos_token` of `tokenizer_config.json`.
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.end_tokens
     }
 
     /// `generation_config.json`.

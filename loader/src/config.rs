@@ -20,10 +20,12 @@ const MAX_POSITIONS: usize = 1 << 24;
 const MAX_LAYERS: usize = 1024;
 /// The most attention heads, and the largest head.
 const MAX_HEADS: usize = 4096;
-/// The largest vocabulary.
-const MAX_VOCAB: usize = 1 << 24;
-/// The longest clip a config may allow: one day.
-const MAX_AUDIO_SECONDS: usize = 86_400;
+/// The largest vocabulary: what sampling takes.
+const MAX_VOCAB: usize = (1 << 20) - 1;
+/// The most mel bands: what the spectrogram takes.
+const MAX_MEL_BINS: usize = 1024;
+/// The longest clip a config may allow: one hour, 90,000 tokens.
+const MAX_AUDIO_SECONDS: usize = 3600;
 /// Frames that an expert sees in a window of 30 s: 3,000 mel frames, halved by the second
 /// convolution.
 const WINDOW_FRAMES: usize = 1500;
@@ -45,6 +47,9 @@ pub struct Config {
     pub projector: ProjectorConfig,
     /// The decoder (`text_config`).
     pub text: TextConfig,
+    /// Tokens that end an answer (`eos_token_id`, an id or a list, at the top or in `text_config`),
+    /// for checkpoints whose `generation_config.json` does not say.
+    pub eos_token_id: Option<Vec<u32>>,
 }
 
 /// A Whisper encoder's sizes.
@@ -158,11 +163,17 @@ impl Config {
         let global = expert(&global_section)?;
         same(&global_section, "num_mel_bins", temporal.num_mel_bins)?;
         same(&global_section, "d_model", temporal.d_model)?;
-        let text = text(&root.section("text_config")?)?;
+        let text_section = root.section("text_config")?;
+        let text = text(&text_section)?;
+        let eos = |section: &Section<'_>| section.optional_tokens("eos_token_id", text.vocab_size);
         Ok(Config {
             max_audio_seconds: root.size("max_audio_seconds", 1..=MAX_AUDIO_SECONDS)?,
             // The bound of vocab_size keeps this within u32.
             audio_token_index: root.size("audio_token_index", 0..=text.vocab_size - 1)? as u32,
+            eos_token_id: match eos(&root)? {
+                Some(ids) => Some(ids),
+                None => eos(&text_section)?,
+            },
             fusion: fusion(&root.section("fusion_config")?, temporal.d_model)?,
             projector: projector(&root.section("projector_config")?)?,
             temporal,
@@ -175,7 +186,7 @@ impl Config {
 fn expert(section: &Section<'_>) -> Result<ExpertConfig, Error> {
     let encoder_attention_heads = section.size("encoder_attention_heads", 1..=MAX_HEADS)?;
     Ok(ExpertConfig {
-        num_mel_bins: section.size("num_mel_bins", 1..=MAX_WIDTH)?,
+        num_mel_bins: section.size("num_mel_bins", 1..=MAX_MEL_BINS)?,
         d_model: multiple(
             section,
             "d_model",

@@ -44,7 +44,7 @@ impl GenerationConfig {
         let root = Section::root(path, value)?;
         let unit = |x: f64| (0.0..=1.0).contains(&x);
         Ok(GenerationConfig {
-            eos_token_id: eos_token_id(&root, vocab_size)?,
+            eos_token_id: root.optional_tokens("eos_token_id", vocab_size)?,
             do_sample: root.optional_bool("do_sample")?,
             temperature: root
                 .optional_number("temperature", "a number of at least 0", |x| x >= 0.0)?,
@@ -60,28 +60,6 @@ impl GenerationConfig {
             )?,
         })
     }
-}
-
-fn eos_token_id(root: &Section<'_>, vocab_size: usize) -> Result<Option<Vec<u32>>, Error> {
-    const KEY: &str = "eos_token_id";
-    let Some(value) = root.optional(KEY) else {
-        return Ok(None);
-    };
-    let ids = match value {
-        Value::Array(ids) => ids.as_slice(),
-        one => std::slice::from_ref(one),
-    };
-    let id = |value: &Value| {
-        value
-            .as_u64()
-            .and_then(|id| u32::try_from(id).ok())
-            .filter(|id| (*id as usize) < vocab_size)
-            .ok_or_else(|| {
-                let expected = format!("token ids below text_config.vocab_size, {vocab_size}");
-                root.invalid(KEY, value, expected)
-            })
-    };
-    ids.iter().map(id).collect::<Result<_, _>>().map(Some)
 }
 
 #[cfg(test)]

@@ -128,6 +128,32 @@ impl<'a> Section<'a> {
             .ok_or_else(|| self.invalid(key, value, expected))
     }
 
+    /// An optional token id, or list of them, below `vocab_size`.
+    pub(crate) fn optional_tokens(
+        &self,
+        key: &str,
+        vocab_size: usize,
+    ) -> Result<Option<Vec<u32>>, Error> {
+        let Some(value) = self.optional(key) else {
+            return Ok(None);
+        };
+        let ids = match value {
+            Value::Array(ids) => ids.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let id = |value: &Value| {
+            value
+                .as_u64()
+                .and_then(|id| u32::try_from(id).ok())
+                .filter(|id| (*id as usize) < vocab_size)
+                .ok_or_else(|| {
+                    let expected = format!("token ids below text_config.vocab_size, {vocab_size}");
+                    self.invalid(key, value, expected)
+                })
+        };
+        ids.iter().map(id).collect::<Result<_, _>>().map(Some)
+    }
+
     /// An optional boolean.
     pub(crate) fn optional_bool(&self, key: &str) -> Result<Option<bool>, Error> {
         self.optional(key)

@@ -58,6 +58,28 @@ fn contents(checkpoint: &Checkpoint) -> Vec<(String, DType, Vec<usize>, Vec<u8>)
 }
 
 #[test]
+fn end_tokens_come_from_the_first_file_that_says() {
+    let dir = written(&SyntheticOptions::default());
+    let ends = || open(dir.path()).unwrap().end_tokens().to_vec();
+    let by_generation_config = ends();
+    assert_eq!(by_generation_config.len(), 2);
+    fs::remove_file(dir.path().join("generation_config.json")).unwrap();
+    assert_eq!(ends(), by_generation_config[..1], "tokenizer_config.json");
+    let config = dir.path().join("config.json");
+    edit_json(&config, |config| {
+        config["text_config"]["eos_token_id"] = json!(5)
+    });
+    assert_eq!(ends(), [5]);
+    edit_json(&config, |config| config["eos_token_id"] = json!([6, 7]));
+    assert_eq!(ends(), [6, 7]);
+    edit_json(&config, |config| config["eos_token_id"] = json!(1 << 19));
+    assert_refused(
+        dir.path(),
+        &["config.json", "`eos_token_id` is 524288", "vocab_size"],
+    );
+}
+
+#[test]
 fn a_synthetic_checkpoint_opens_in_full() {
     let dir = written(&SyntheticOptions::default());
     let checkpoint = open(dir.path()).unwrap();

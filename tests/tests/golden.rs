@@ -137,7 +137,14 @@ fn every_stage_is_the_oracles() {
         let engine = Engine::new(model, &EngineOptions::default()).unwrap();
         let clip = clip(case.clip.seed, case.clip.samples);
         let samples: Vec<f32> = clip.into_iter().map(|s| f32::from(s) / 32768.0).collect();
-        let found = Inspection::run(&engine, &samples, &case.prompt, case.tokens).unwrap();
+        let found = Inspection::run(
+            &engine,
+            &samples,
+            &case.prompt,
+            case.tokens,
+            &mut |_, _, _| {},
+        )
+        .unwrap();
         let bytes = std::fs::read(case.golden_file()).unwrap();
         compare(
             &case,

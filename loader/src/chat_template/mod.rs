@@ -176,6 +176,11 @@ impl ChatTemplate {
         })
     }
 
+    /// A special token that the template may print, such as `eos_token`, as text.
+    pub(crate) fn token(&self, name: &str) -> Option<&str> {
+        self.tokens.get(name)?.as_str()
+    }
+
     /// The prompt's text for a conversation.
     ///
     /// Fails with the template's own words if it refuses the conversation, and if it does not end
