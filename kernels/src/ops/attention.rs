@@ -70,38 +70,6 @@ pub fn attention(cx: &Context, heads: usize, problems: &[Qkv<'_>]) -> Result<Ten
     Ok(y)
 }
 
-/// Queries that a task computes, for which it packs the keys once.
-const TILE_ROWS: usize = 252;
-
-fn host_attention(
-    host: &Host,
-    head_dim: usize,
-    problem: &Qkv<'_>,
-    mut out: ViewMut<'_>,
-    scratch: &mut [f32],
-) {
-    let Qkv { q, k, v } = problem;
-    host.for_tiles(
-        &mut out,
-        (TILE_ROWS, head_dim),
-        scratch,
-        |mut tile, scratch| {
-            let (rows, head) = (tile.rows(), tile.cols());
-            host.isa().run(Attention {
-                head_dim,
-                rows: rows.len(),
-                query: |row| &q.row(rows.start + row)[head.clone()],
-                block: |keys: Range<usize>| {
-                    [k, v].map(|x| x.host_block(keys.clone(), head.clone()))
-                },
-                visible: |_| k.rows(),
-                output: |row, out: &[f32]| tile.row_mut(rows.start + row).copy_from_slice(out),
-                scratch,
-            });
-        },
-    );
-}
-
 /// The formula at the head of this file, for one problem.
 fn reference(heads: usize, width: usize, q: &[f64], k: &[f64], v: &[f64]) -> Vec<f64> {
     let head_dim = width / heads;
@@ -133,6 +101,38 @@ fn reference(heads: usize, width: usize, q: &[f64], k: &[f64], v: &[f64]) -> Vec
         }
     }
     out
+}
+
+/// Queries that a task computes, for which it packs the keys once.
+const TILE_ROWS: usize = 252;
+
+fn host_attention(
+    host: &Host,
+    head_dim: usize,
+    problem: &Qkv<'_>,
+    mut out: ViewMut<'_>,
+    scratch: &mut [f32],
+) {
+    let Qkv { q, k, v } = problem;
+    host.for_tiles(
+        &mut out,
+        (TILE_ROWS, head_dim),
+        scratch,
+        |mut tile, scratch| {
+            let (rows, head) = (tile.rows(), tile.cols());
+            host.isa().run(Attention {
+                head_dim,
+                rows: rows.len(),
+                query: |row| &q.row(rows.start + row)[head.clone()],
+                block: |keys: Range<usize>| {
+                    [k, v].map(|x| x.host_block(keys.clone(), head.clone()))
+                },
+                visible: |_| k.rows(),
+                output: |row, out: &[f32]| tile.row_mut(rows.start + row).copy_from_slice(out),
+                scratch,
+            });
+        },
+    );
 }
 
 pub(super) const ATTENTION: Op = Op {

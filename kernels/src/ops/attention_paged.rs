@@ -63,6 +63,45 @@ pub fn attention_paged<'a>(
     Ok(y)
 }
 
+/// Sizes of a case: heads, key-value heads, head_dim.
+type Heads = (usize, usize, usize);
+
+/// The formula at the head of this file for one sequence: `q` of its rows from `start` on, `k` and
+/// `v` of all of them.
+fn reference(
+    (heads, kv_heads, head_dim): Heads,
+    start: usize,
+    [q, k, v]: &[Vec<f64>; 3],
+) -> Vec<f64> {
+    let at = |x: &[f64], heads: usize, row: usize, head: usize| {
+        x[(row * heads + head) * head_dim..][..head_dim].to_vec()
+    };
+    let mut out = Vec::new();
+    for row in 0..q.len() / (heads * head_dim) {
+        for head in 0..heads {
+            let kv_head = head / (heads / kv_heads);
+            let q = at(q, heads, row, head);
+            let dot = |key: usize| -> f64 {
+                q.iter()
+                    .zip(at(k, kv_heads, key, kv_head))
+                    .map(|(q, k)| q * k)
+                    .sum()
+            };
+            let scores: Vec<f64> = (0..=start + row)
+                .map(|key| dot(key) / (head_dim as f64).sqrt())
+                .collect();
+            let mut sum = vec![0.0; head_dim];
+            for (key, weight) in reference::softmax(&scores).into_iter().enumerate() {
+                for (sum, v) in sum.iter_mut().zip(at(v, kv_heads, key, kv_head)) {
+                    *sum += weight * v;
+                }
+            }
+            out.extend(sum);
+        }
+    }
+    out
+}
+
 // A block of keys is a page.
 const _: () = assert!(BLOCK == PAGE);
 
@@ -109,45 +148,6 @@ fn host_attention_paged(
             });
         },
     );
-}
-
-/// Sizes of a case: heads, key-value heads, head_dim.
-type Heads = (usize, usize, usize);
-
-/// The formula at the head of this file for one sequence: `q` of its rows from `start` on, `k` and
-/// `v` of all of them.
-fn reference(
-    (heads, kv_heads, head_dim): Heads,
-    start: usize,
-    [q, k, v]: &[Vec<f64>; 3],
-) -> Vec<f64> {
-    let at = |x: &[f64], heads: usize, row: usize, head: usize| {
-        x[(row * heads + head) * head_dim..][..head_dim].to_vec()
-    };
-    let mut out = Vec::new();
-    for row in 0..q.len() / (heads * head_dim) {
-        for head in 0..heads {
-            let kv_head = head / (heads / kv_heads);
-            let q = at(q, heads, row, head);
-            let dot = |key: usize| -> f64 {
-                q.iter()
-                    .zip(at(k, kv_heads, key, kv_head))
-                    .map(|(q, k)| q * k)
-                    .sum()
-            };
-            let scores: Vec<f64> = (0..=start + row)
-                .map(|key| dot(key) / (head_dim as f64).sqrt())
-                .collect();
-            let mut sum = vec![0.0; head_dim];
-            for (key, weight) in reference::softmax(&scores).into_iter().enumerate() {
-                for (sum, v) in sum.iter_mut().zip(at(v, kv_heads, key, kv_head)) {
-                    *sum += weight * v;
-                }
-            }
-            out.extend(sum);
-        }
-    }
-    out
 }
 
 pub(super) const ATTENTION_PAGED: Op = Op {

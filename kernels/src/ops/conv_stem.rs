@@ -83,6 +83,38 @@ pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) ->
     Ok(y)
 }
 
+/// The formula at the head of this file.
+fn reference(mel: &[f64], stem: &ConvStem) -> Vec<f64> {
+    let frames = 2 * stem.positions.rows();
+    let channels: Vec<&[f64]> = mel.chunks_exact(frames).collect();
+    let h = convolve(frames, 1, &stem.conv1, |t, c| channels[c][t]);
+    let d = stem.positions.cols();
+    let y = convolve(frames, 2, &stem.conv2, |t, c| h[t * d + c]);
+    y.iter()
+        .zip(reference::widen_weight(&stem.positions))
+        .map(|(y, p)| y + p)
+        .collect()
+}
+
+fn convolve(frames: usize, stride: usize, w: &Linear, x: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    let patch = |t: usize| -> Vec<f64> {
+        let taps = |c| (0..TAPS).map(move |tap| (t * stride + tap, c));
+        let inside = |(t, c): (usize, usize)| {
+            if (1..=frames).contains(&t) {
+                x(t - 1, c)
+            } else {
+                0.0
+            }
+        };
+        (0..w.inputs() / TAPS).flat_map(taps).map(inside).collect()
+    };
+    let patches: Vec<f64> = (0..frames / stride).flat_map(patch).collect();
+    reference::linear(&patches, w)
+        .into_iter()
+        .map(reference::gelu)
+        .collect()
+}
+
 /// Frames of output that a task computes.
 const TILE_ROWS: usize = 32;
 
@@ -196,38 +228,6 @@ impl Kernel for Finish<'_> {
             s.store_part(y, out);
         }
     }
-}
-
-/// The formula at the head of this file.
-fn reference(mel: &[f64], stem: &ConvStem) -> Vec<f64> {
-    let frames = 2 * stem.positions.rows();
-    let channels: Vec<&[f64]> = mel.chunks_exact(frames).collect();
-    let h = convolve(frames, 1, &stem.conv1, |t, c| channels[c][t]);
-    let d = stem.positions.cols();
-    let y = convolve(frames, 2, &stem.conv2, |t, c| h[t * d + c]);
-    y.iter()
-        .zip(reference::widen_weight(&stem.positions))
-        .map(|(y, p)| y + p)
-        .collect()
-}
-
-fn convolve(frames: usize, stride: usize, w: &Linear, x: impl Fn(usize, usize) -> f64) -> Vec<f64> {
-    let patch = |t: usize| -> Vec<f64> {
-        let taps = |c| (0..TAPS).map(move |tap| (t * stride + tap, c));
-        let inside = |(t, c): (usize, usize)| {
-            if (1..=frames).contains(&t) {
-                x(t - 1, c)
-            } else {
-                0.0
-            }
-        };
-        (0..w.inputs() / TAPS).flat_map(taps).map(inside).collect()
-    };
-    let patches: Vec<f64> = (0..frames / stride).flat_map(patch).collect();
-    reference::linear(&patches, w)
-        .into_iter()
-        .map(reference::gelu)
-        .collect()
 }
 
 pub(super) const CONV_STEM: Op = Op {

@@ -152,6 +152,37 @@ fn run(
     Ok(())
 }
 
+/// The formulas at the head of this file.
+fn reference(x: &[f64], w: &Linear, out: &[f64], epilogue: Epilogue) -> Vec<f64> {
+    let products = reference::linear(x, w);
+    let (width, inputs) = (w.outputs(), w.inputs());
+    match epilogue {
+        Epilogue::Store => products,
+        Epilogue::Gelu => products.into_iter().map(reference::gelu).collect(),
+        Epilogue::Add => products.iter().zip(out).map(|(p, o)| p + o).collect(),
+        Epilogue::SwiGlu => products
+            .chunks_exact(width)
+            .flat_map(|row| {
+                let (gate, up) = row.split_at(width / 2);
+                gate.iter()
+                    .zip(up)
+                    .map(|(g, u)| g * reference::sigmoid(*g) * u)
+            })
+            .collect(),
+        Epilogue::Gate => x
+            .chunks_exact(inputs)
+            .zip(products.chunks_exact(width))
+            .flat_map(|(streams, products)| {
+                let (t, g) = streams.split_at(inputs / 2);
+                (0..t.len()).map(move |c| {
+                    let gate = reference::sigmoid(products[c % width]);
+                    gate * t[c] + (1.0 - gate) * g[c]
+                })
+            })
+            .collect(),
+    }
+}
+
 /// Rows of `x` that a task keeps in its core's second-level cache.
 const TILE_ROWS: usize = MAX_ROWS;
 /// Columns of the output that a task computes.
@@ -281,37 +312,6 @@ pub(super) const GEMM_GATE: Op = Op {
     name: "gemm_gate",
     cases: || cases(Epilogue::Gate),
 };
-
-/// The formulas at the head of this file.
-fn reference(x: &[f64], w: &Linear, out: &[f64], epilogue: Epilogue) -> Vec<f64> {
-    let products = reference::linear(x, w);
-    let (width, inputs) = (w.outputs(), w.inputs());
-    match epilogue {
-        Epilogue::Store => products,
-        Epilogue::Gelu => products.into_iter().map(reference::gelu).collect(),
-        Epilogue::Add => products.iter().zip(out).map(|(p, o)| p + o).collect(),
-        Epilogue::SwiGlu => products
-            .chunks_exact(width)
-            .flat_map(|row| {
-                let (gate, up) = row.split_at(width / 2);
-                gate.iter()
-                    .zip(up)
-                    .map(|(g, u)| g * reference::sigmoid(*g) * u)
-            })
-            .collect(),
-        Epilogue::Gate => x
-            .chunks_exact(inputs)
-            .zip(products.chunks_exact(width))
-            .flat_map(|(streams, products)| {
-                let (t, g) = streams.split_at(inputs / 2);
-                (0..t.len()).map(move |c| {
-                    let gate = reference::sigmoid(products[c % width]);
-                    gate * t[c] + (1.0 - gate) * g[c]
-                })
-            })
-            .collect(),
-    }
-}
 
 /// Rows of one, of a tile and past it; widths that no vector divides; stacks; every type.
 fn cases(epilogue: Epilogue) -> Vec<Case> {

@@ -49,6 +49,23 @@ pub fn layer_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &LayerNorm) ->
     Ok(y)
 }
 
+/// The formula at the head of this file.
+pub(super) fn reference(x: &[f64], norm: &LayerNorm) -> Vec<f64> {
+    let w = reference::widen_weight(&norm.weight);
+    let b = reference::widen_weight(&norm.bias);
+    let d = w.len() as f64;
+    let normalise = |row: &[f64]| -> Vec<f64> {
+        let mean = row.iter().sum::<f64>() / d;
+        let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / d;
+        let scale = 1.0 / (variance + f64::from(norm.eps)).sqrt();
+        row.iter()
+            .zip(w.iter().zip(&b))
+            .map(|(x, (w, b))| (x - mean) * scale * w + b)
+            .collect()
+    };
+    x.chunks_exact(w.len()).flat_map(normalise).collect()
+}
+
 fn host_layer_norm(host: &Host, x: View<'_>, norm: &LayerNorm, y: &mut Tensor) {
     host.for_rows(&mut y.view_mut(), |row, y| {
         host.isa().run(Row {
@@ -94,23 +111,6 @@ impl Kernel for Row<'_> {
             s.store_part(s.fma(s.mul(centred, s.splat(scale)), w, b), y);
         }
     }
-}
-
-/// The formula at the head of this file.
-pub(super) fn reference(x: &[f64], norm: &LayerNorm) -> Vec<f64> {
-    let w = reference::widen_weight(&norm.weight);
-    let b = reference::widen_weight(&norm.bias);
-    let d = w.len() as f64;
-    let normalise = |row: &[f64]| -> Vec<f64> {
-        let mean = row.iter().sum::<f64>() / d;
-        let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / d;
-        let scale = 1.0 / (variance + f64::from(norm.eps)).sqrt();
-        row.iter()
-            .zip(w.iter().zip(&b))
-            .map(|(x, (w, b))| (x - mean) * scale * w + b)
-            .collect()
-    };
-    x.chunks_exact(w.len()).flat_map(normalise).collect()
 }
 
 pub(super) const LAYER_NORM: Op = Op {

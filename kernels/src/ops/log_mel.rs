@@ -155,6 +155,52 @@ pub fn log_mel(cx: &Context, samples: &[f32], bank: &MelBank) -> Result<Tensor> 
     Ok(out)
 }
 
+/// The formula at the head of this file, the transform by its definition.
+fn reference(samples: &[f64], bands: usize) -> Vec<f64> {
+    let cos: Vec<f64> = (0..POINTS)
+        .map(|i| (TAU * i as f64 / POINTS as f64).cos())
+        .collect();
+    let triangles: Vec<_> = (0..bands).map(|band| triangle(band, bands)).collect();
+    let mut out = Vec::new();
+    for window in samples.chunks(WINDOW) {
+        // p[i] of the window, which is filled up with zeros.
+        let padded = |i: usize| {
+            let mirrored = i.abs_diff(POINTS / 2);
+            let at = match mirrored < WINDOW {
+                true => mirrored,
+                false => 2 * (WINDOW - 1) - mirrored,
+            };
+            window.get(at).copied().unwrap_or(0.0)
+        };
+        let mut m = vec![0.0; bands * FRAMES];
+        for t in 0..FRAMES {
+            let frame: Vec<f64> = (0..POINTS).map(|n| padded(HOP * t + n) * hann(n)).collect();
+            let power: Vec<f64> = match frame.iter().all(|x| *x == 0.0) {
+                true => vec![0.0; BINS],
+                false => (0..BINS).map(|k| squared(&frame, &cos, k)).collect(),
+            };
+            for (band, triangle) in triangles.iter().enumerate() {
+                let sum: f64 = triangle.iter().zip(&power).map(|(w, p)| w * p).sum();
+                m[band * FRAMES + t] = sum.max(1e-10).log10();
+            }
+        }
+        let greatest = m.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        out.extend(m.iter().map(|m| (m.max(greatest - 8.0) + 4.0) / 4.0));
+    }
+    out
+}
+
+/// `|X[k]|^2` of one frame. A sine is the cosine a quarter of a turn before.
+fn squared(frame: &[f64], cos: &[f64], k: usize) -> f64 {
+    let (mut re, mut im) = (0.0, 0.0);
+    for (n, x) in frame.iter().enumerate() {
+        let turn = k * n % POINTS;
+        re += x * cos[turn];
+        im += x * cos[(turn + POINTS - POINTS / 4) % POINTS];
+    }
+    re * re + im * im
+}
+
 /// Frames that a task computes, a multiple of the lanes.
 const TILE: usize = 160;
 /// Hops that sixteen frames span.
@@ -304,52 +350,6 @@ pub(super) const LOG_MEL: Op = Op {
     name: "log_mel",
     cases,
 };
-
-/// The formula at the head of this file, the transform by its definition.
-fn reference(samples: &[f64], bands: usize) -> Vec<f64> {
-    let cos: Vec<f64> = (0..POINTS)
-        .map(|i| (TAU * i as f64 / POINTS as f64).cos())
-        .collect();
-    let triangles: Vec<_> = (0..bands).map(|band| triangle(band, bands)).collect();
-    let mut out = Vec::new();
-    for window in samples.chunks(WINDOW) {
-        // p[i] of the window, which is filled up with zeros.
-        let padded = |i: usize| {
-            let mirrored = i.abs_diff(POINTS / 2);
-            let at = match mirrored < WINDOW {
-                true => mirrored,
-                false => 2 * (WINDOW - 1) - mirrored,
-            };
-            window.get(at).copied().unwrap_or(0.0)
-        };
-        let mut m = vec![0.0; bands * FRAMES];
-        for t in 0..FRAMES {
-            let frame: Vec<f64> = (0..POINTS).map(|n| padded(HOP * t + n) * hann(n)).collect();
-            let power: Vec<f64> = match frame.iter().all(|x| *x == 0.0) {
-                true => vec![0.0; BINS],
-                false => (0..BINS).map(|k| squared(&frame, &cos, k)).collect(),
-            };
-            for (band, triangle) in triangles.iter().enumerate() {
-                let sum: f64 = triangle.iter().zip(&power).map(|(w, p)| w * p).sum();
-                m[band * FRAMES + t] = sum.max(1e-10).log10();
-            }
-        }
-        let greatest = m.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        out.extend(m.iter().map(|m| (m.max(greatest - 8.0) + 4.0) / 4.0));
-    }
-    out
-}
-
-/// `|X[k]|^2` of one frame. A sine is the cosine a quarter of a turn before.
-fn squared(frame: &[f64], cos: &[f64], k: usize) -> f64 {
-    let (mut re, mut im) = (0.0, 0.0);
-    for (n, x) in frame.iter().enumerate() {
-        let turn = k * n % POINTS;
-        re += x * cos[turn];
-        im += x * cos[(turn + POINTS - POINTS / 4) % POINTS];
-    }
-    re * re + im * im
-}
 
 /// Both of Whisper's banks, past a window's end, and the signals that are hard.
 fn cases() -> Vec<Case> {

@@ -41,6 +41,17 @@ pub fn rms_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &RmsNorm) -> Res
     Ok(y)
 }
 
+/// The formula at the head of this file.
+pub(super) fn reference(x: &[f64], norm: &RmsNorm) -> Vec<f64> {
+    let w = reference::widen_weight(&norm.weight);
+    let normalise = |row: &[f64]| -> Vec<f64> {
+        let mean = row.iter().map(|x| x * x).sum::<f64>() / w.len() as f64;
+        let scale = 1.0 / (mean + f64::from(norm.eps)).sqrt();
+        row.iter().zip(&w).map(|(x, w)| x * scale * w).collect()
+    };
+    x.chunks_exact(w.len()).flat_map(normalise).collect()
+}
+
 fn host_rms_norm(host: &Host, x: View<'_>, norm: &RmsNorm, y: &mut Tensor) {
     host.for_rows(&mut y.view_mut(), |row, y| {
         y.copy_from_slice(x.row(row));
@@ -71,17 +82,6 @@ impl Kernel for InPlace<'_> {
             s.store_part(y, x);
         }
     }
-}
-
-/// The formula at the head of this file.
-pub(super) fn reference(x: &[f64], norm: &RmsNorm) -> Vec<f64> {
-    let w = reference::widen_weight(&norm.weight);
-    let normalise = |row: &[f64]| -> Vec<f64> {
-        let mean = row.iter().map(|x| x * x).sum::<f64>() / w.len() as f64;
-        let scale = 1.0 / (mean + f64::from(norm.eps)).sqrt();
-        row.iter().zip(&w).map(|(x, w)| x * scale * w).collect()
-    };
-    x.chunks_exact(w.len()).flat_map(normalise).collect()
 }
 
 pub(super) const RMS_NORM: Op = Op {

@@ -126,40 +126,6 @@ pub fn rope_kv(
     Ok(())
 }
 
-fn host_rope_kv(
-    host: &Host,
-    qkv: &mut Tensor,
-    batch: &[Sequence<'_>],
-    norm: &QkNorm,
-    rope: &Rope,
-    kv: &mut KvCache,
-    layer: usize,
-) {
-    let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
-    let heads = qkv.cols() / head_dim - 2 * kv_heads;
-    let mut first_row = 0;
-    for sequence in batch {
-        let mut rows = qkv.rows_from_mut(first_row, sequence.rows);
-        host.for_rows(&mut rows, |row, x| {
-            let rotated = x.chunks_exact_mut(head_dim).take(heads + kv_heads);
-            for (head, x) in rotated.enumerate() {
-                let norm = if head < heads { &norm.q } else { &norm.k };
-                host.isa().run(InPlace { norm, row: x });
-                rope.rotate(sequence.start + row, x);
-            }
-        });
-        first_row += sequence.rows;
-    }
-    let written = qkv.columns(heads * head_dim, 2 * kv_heads * head_dim);
-    let mut row = 0;
-    for sequence in batch {
-        for position in sequence.start..sequence.start + sequence.rows {
-            kv.write(layer, sequence.pages, position, written.row(row));
-            row += 1;
-        }
-    }
-}
-
 /// The formula at the head of this file: the rows of q, then of keys, then of values.
 pub(super) fn reference(
     qkv: &[f64],
@@ -192,6 +158,40 @@ pub(super) fn reference(
         }
     }
     [q, k, v]
+}
+
+fn host_rope_kv(
+    host: &Host,
+    qkv: &mut Tensor,
+    batch: &[Sequence<'_>],
+    norm: &QkNorm,
+    rope: &Rope,
+    kv: &mut KvCache,
+    layer: usize,
+) {
+    let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
+    let heads = qkv.cols() / head_dim - 2 * kv_heads;
+    let mut first_row = 0;
+    for sequence in batch {
+        let mut rows = qkv.rows_from_mut(first_row, sequence.rows);
+        host.for_rows(&mut rows, |row, x| {
+            let rotated = x.chunks_exact_mut(head_dim).take(heads + kv_heads);
+            for (head, x) in rotated.enumerate() {
+                let norm = if head < heads { &norm.q } else { &norm.k };
+                host.isa().run(InPlace { norm, row: x });
+                rope.rotate(sequence.start + row, x);
+            }
+        });
+        first_row += sequence.rows;
+    }
+    let written = qkv.columns(heads * head_dim, 2 * kv_heads * head_dim);
+    let mut row = 0;
+    for sequence in batch {
+        for position in sequence.start..sequence.start + sequence.rows {
+            kv.write(layer, sequence.pages, position, written.row(row));
+            row += 1;
+        }
+    }
 }
 
 pub(super) const ROPE_KV: Op = Op {

@@ -104,6 +104,81 @@ pub fn sample<'a>(
     result
 }
 
+/// The formula at the head of this file for one row: the token, and how near another one was.
+fn reference_token(logits: &[f64], draw: Draw<'_>) -> (usize, f64) {
+    let sampling = draw.sampling;
+    let mut a = logits.to_vec();
+    for (token, bias) in &sampling.logit_bias {
+        a[*token as usize] += f64::from(*bias);
+    }
+    for (token, count) in draw.history.seen() {
+        let a = &mut a[*token as usize];
+        let penalty = f64::from(sampling.repetition_penalty);
+        *a = if *a > 0.0 { *a / penalty } else { *a * penalty };
+        if *count > 0 {
+            *a -= f64::from(sampling.frequency_penalty) * f64::from(*count);
+            *a -= f64::from(sampling.presence_penalty);
+        }
+    }
+    let mut sorted: Vec<usize> = (0..a.len()).collect();
+    sorted.sort_by(|i, j| a[*j].total_cmp(&a[*i]));
+    let greatest = a[sorted[0]];
+    if sampling.is_greedy() {
+        return (sorted[0], greatest - a[sorted[1]]);
+    }
+    let temperature = f64::from(sampling.temperature);
+    let mut w: Vec<f64> = a
+        .iter()
+        .map(|a| ((a - greatest) / temperature).exp())
+        .collect();
+    w.iter_mut()
+        .filter(|w| **w < f64::from(sampling.min_p))
+        .for_each(|w| *w = 0.0);
+    if sampling.top_k > 0 {
+        sorted.iter().skip(sampling.top_k).for_each(|i| w[*i] = 0.0);
+    }
+    let mut margin = f64::INFINITY;
+    if sampling.top_p < 1.0 {
+        let target = f64::from(sampling.top_p) * w.iter().sum::<f64>();
+        let mut sum = 0.0;
+        for i in sorted {
+            if sum >= target {
+                w[i] = 0.0;
+            }
+            sum += w[i];
+            margin = margin.min((sum - target).abs() / target);
+        }
+    }
+    let sum: f64 = w.iter().sum();
+    let uniform = philox::bits(sampling.seed, draw.position) as f64 / 2f64.powi(64);
+    let (mut below, mut token) = (0.0, None);
+    for (i, w) in w.iter().enumerate() {
+        below += w / sum;
+        margin = margin.min((below - uniform).abs());
+        if below > uniform && token.is_none() {
+            token = Some(i);
+        }
+    }
+    (token.unwrap_or(0), margin)
+}
+
+/// The log-probabilities of the token and of the alternatives, each in a row of `V` at its token.
+fn reference(logits: &[f64], vocabulary: usize, setups: &[Setup]) -> Vec<f64> {
+    let mut out = Vec::new();
+    for (row, (x, setup)) in logits.chunks_exact(vocabulary).zip(setups).enumerate() {
+        let probabilities = reference::softmax(x);
+        let mut sorted: Vec<usize> = (0..vocabulary).collect();
+        sorted.sort_by(|i, j| x[*j].total_cmp(&x[*i]));
+        let (token, _) = reference_token(x, setup.draw(row));
+        for token in std::iter::once(&token).chain(&sorted[..ALTERNATIVES]) {
+            let mut dense = vec![0.0; vocabulary];
+            dense[*token] = probabilities[*token].ln();
+            out.extend(dense);
+        }
+    }
+    out
+}
+
 /// Elements of a token with its log-probability.
 const PAIR: usize = 2;
 /// In place of a token: a logit is NaN.
@@ -290,81 +365,6 @@ pub(super) const SAMPLE: Op = Op {
     name: "sample",
     cases,
 };
-
-/// The formula at the head of this file for one row: the token, and how near another one was.
-fn reference_token(logits: &[f64], draw: Draw<'_>) -> (usize, f64) {
-    let sampling = draw.sampling;
-    let mut a = logits.to_vec();
-    for (token, bias) in &sampling.logit_bias {
-        a[*token as usize] += f64::from(*bias);
-    }
-    for (token, count) in draw.history.seen() {
-        let a = &mut a[*token as usize];
-        let penalty = f64::from(sampling.repetition_penalty);
-        *a = if *a > 0.0 { *a / penalty } else { *a * penalty };
-        if *count > 0 {
-            *a -= f64::from(sampling.frequency_penalty) * f64::from(*count);
-            *a -= f64::from(sampling.presence_penalty);
-        }
-    }
-    let mut sorted: Vec<usize> = (0..a.len()).collect();
-    sorted.sort_by(|i, j| a[*j].total_cmp(&a[*i]));
-    let greatest = a[sorted[0]];
-    if sampling.is_greedy() {
-        return (sorted[0], greatest - a[sorted[1]]);
-    }
-    let temperature = f64::from(sampling.temperature);
-    let mut w: Vec<f64> = a
-        .iter()
-        .map(|a| ((a - greatest) / temperature).exp())
-        .collect();
-    w.iter_mut()
-        .filter(|w| **w < f64::from(sampling.min_p))
-        .for_each(|w| *w = 0.0);
-    if sampling.top_k > 0 {
-        sorted.iter().skip(sampling.top_k).for_each(|i| w[*i] = 0.0);
-    }
-    let mut margin = f64::INFINITY;
-    if sampling.top_p < 1.0 {
-        let target = f64::from(sampling.top_p) * w.iter().sum::<f64>();
-        let mut sum = 0.0;
-        for i in sorted {
-            if sum >= target {
-                w[i] = 0.0;
-            }
-            sum += w[i];
-            margin = margin.min((sum - target).abs() / target);
-        }
-    }
-    let sum: f64 = w.iter().sum();
-    let uniform = philox::bits(sampling.seed, draw.position) as f64 / 2f64.powi(64);
-    let (mut below, mut token) = (0.0, None);
-    for (i, w) in w.iter().enumerate() {
-        below += w / sum;
-        margin = margin.min((below - uniform).abs());
-        if below > uniform && token.is_none() {
-            token = Some(i);
-        }
-    }
-    (token.unwrap_or(0), margin)
-}
-
-/// The log-probabilities of the token and of the alternatives, each in a row of `V` at its token.
-fn reference(logits: &[f64], vocabulary: usize, setups: &[Setup]) -> Vec<f64> {
-    let mut out = Vec::new();
-    for (row, (x, setup)) in logits.chunks_exact(vocabulary).zip(setups).enumerate() {
-        let probabilities = reference::softmax(x);
-        let mut sorted: Vec<usize> = (0..vocabulary).collect();
-        sorted.sort_by(|i, j| x[*j].total_cmp(&x[*i]));
-        let (token, _) = reference_token(x, setup.draw(row));
-        for token in std::iter::once(&token).chain(&sorted[..ALTERNATIVES]) {
-            let mut dense = vec![0.0; vocabulary];
-            dense[*token] = probabilities[*token].ln();
-            out.extend(dense);
-        }
-    }
-    out
-}
 
 /// Alternatives that the cases ask for.
 const ALTERNATIVES: usize = 3;
