@@ -3,15 +3,14 @@
 use super::bind::Bind;
 use crate::error::Error;
 use gamut_kernels::ops::{
-    ConvStem, LayerNorm, Qkv, attention, avg_pool, conv_stem, gemm, gemm_add, gemm_gelu, layer_norm,
+    ConvStem, LayerNorm, Qkv, TAPS, attention, avg_pool, conv_stem, gemm, gemm_add, gemm_gelu,
+    layer_norm,
 };
 use gamut_kernels::{Context, Linear, Tensor, View, ViewMut};
 use gamut_loader::ExpertConfig;
 
 /// Epsilon of every LayerNorm of a Whisper encoder.
 const EPS: f64 = 1e-5;
-/// Frames under a kernel of the convolution stem.
-const TAPS: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Expert {

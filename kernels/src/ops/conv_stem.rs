@@ -15,8 +15,8 @@ use crate::tensor::{Rows, Tensor, View};
 use crate::weight::{Linear, Weight};
 use crate::{Context, DType, Host, Work, reference};
 
-/// Frames under one kernel.
-const TAPS: usize = 3;
+/// Frames under one kernel of the stem's convolutions.
+pub const TAPS: usize = 3;
 
 /// Weights of the stem.
 #[derive(Clone, Debug)]

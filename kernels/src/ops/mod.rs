@@ -18,7 +18,7 @@ mod sample;
 pub use attention::{Qkv, attention};
 pub use attention_paged::attention_paged;
 pub use avg_pool::avg_pool;
-pub use conv_stem::{ConvStem, conv_stem};
+pub use conv_stem::{ConvStem, TAPS, conv_stem};
 pub use embed::{Source, embed};
 pub use gather::gather;
 pub use gemm::{gemm, gemm_add, gemm_gate, gemm_gelu, gemm_swiglu};
