@@ -27,7 +27,7 @@ pub(crate) const MAX_COLS: usize = 64;
 pub(crate) const MAX_ROWS: usize = 96;
 
 /// Bytes that a stream of weights is asked for ahead of their use.
-const AHEAD: usize = 4096;
+const AHEAD: usize = 768;
 
 /// Elements of scratch for one product.
 pub(crate) const SCRATCH: usize = (MAX_COLS * PIECE + MAX_COLS * MAX_ROWS) * LANES;
