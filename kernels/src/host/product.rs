@@ -21,7 +21,7 @@ use std::ops::Range;
 /// Steps of sixteen columns that are computed before the next ones are looked at: a piece of some
 /// rows of `x` stays in the first-level cache, that of the weight's in the second.
 const PIECE: usize = 80;
-/// The most columns of one product.
+/// The most columns of a product of several rows.
 pub(crate) const MAX_COLS: usize = 64;
 /// The most rows of one product.
 pub(crate) const MAX_ROWS: usize = 96;
@@ -32,8 +32,8 @@ const AHEAD: usize = 768;
 /// Elements of scratch for one product.
 pub(crate) const SCRATCH: usize = (MAX_COLS * PIECE + MAX_COLS * MAX_ROWS) * LANES;
 
-/// Columns `cols` of `x W^T`, at most [`MAX_COLS`] of at most [`MAX_ROWS`] rows, into the rows of
-/// `out`, `stride` apart. `scratch` has [`SCRATCH`] elements.
+/// Columns `cols` of `x W^T`, of one row or at most [`MAX_COLS`] of at most [`MAX_ROWS`] rows, into
+/// the rows of `out`, `stride` apart. `scratch` has [`SCRATCH`] elements.
 pub(crate) fn product(
     isa: Isa,
     x: Rows<'_>,
@@ -42,8 +42,8 @@ pub(crate) fn product(
     (out, stride): (&mut [f32], usize),
     scratch: &mut [f32],
 ) {
-    assert!(cols.len() <= MAX_COLS, "{} columns", cols.len());
-    assert!(x.rows <= MAX_ROWS, "{} rows", x.rows);
+    let fits = x.rows == 1 || (cols.len() <= MAX_COLS && x.rows <= MAX_ROWS);
+    assert!(fits, "{} rows, {} columns", x.rows, cols.len());
     let mut first = 0;
     for (weight, _) in w.parts() {
         let from = cols.start.max(first);

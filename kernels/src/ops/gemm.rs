@@ -142,7 +142,7 @@ fn run(
         Epilogue::SwiGlu => check(op, "columns of the output", 2 * out.cols(), w.outputs())?,
         Epilogue::Gate => check(op, "columns of the streams", x.cols(), 2 * out.cols())?,
     }
-    let mut scratch = cx.host_scratch(2 * TILE_ROWS * TILE_COLS + product::SCRATCH)?;
+    let mut scratch = cx.host_scratch(2 * PRODUCTS + product::SCRATCH)?;
     let moved = (x.rows() * x.cols(), out.rows() * out.cols());
     let operations = 2 * x.rows() * w.inputs() * w.outputs();
     let work = Work::new(operations, moved.0 + moved.1, w.bytes());
@@ -187,6 +187,13 @@ fn reference(x: &[f64], w: &Linear, out: &[f64], epilogue: Epilogue) -> Vec<f64>
 const TILE_ROWS: usize = MAX_ROWS;
 /// Columns of the output that a task computes.
 const TILE_COLS: usize = MAX_COLS;
+/// The most columns that a task computes of a single row: at the start of each task memory has to
+/// get going.
+const ROW_COLS: usize = 512;
+/// Tasks for each thread that a single row is cut into, if it has the columns.
+const ROW_TASKS: usize = 4;
+/// Elements of scratch for the products and biases of a task, and for a second set of them.
+const PRODUCTS: usize = TILE_ROWS * TILE_COLS + ROW_COLS;
 
 fn host_gemm(
     host: &Host,
@@ -196,9 +203,18 @@ fn host_gemm(
     epilogue: Epilogue,
     scratch: &mut [f32],
 ) {
-    host.for_tiles(out, (TILE_ROWS, TILE_COLS), scratch, |tile, scratch| {
+    let tile = match x.rows() {
+        1 => {
+            let share = out.cols() / (ROW_TASKS * host.threads());
+            (1, share.next_multiple_of(LANES).clamp(LANES, ROW_COLS))
+        }
+        _ => (TILE_ROWS, TILE_COLS),
+    };
+    host.for_tiles(out, tile, scratch, |tile, scratch| {
         let (scratch, rest) = scratch.split_at_mut(product::SCRATCH);
-        let (products, second) = rest.split_at_mut(TILE_ROWS * TILE_COLS);
+        let (first, second) = rest.split_at_mut(PRODUCTS);
+        let (bias, products) = first.split_at_mut(ROW_COLS);
+        let (second_bias, second) = second.split_at_mut(ROW_COLS);
         let rows = x.host_rows(tile.rows());
         let half = w.outputs() / 2;
         let (first_cols, second_cols) = match epilogue {
@@ -214,9 +230,8 @@ fn host_gemm(
         for (cols, out) in [(&first_cols, &mut *products), (&second_cols, &mut *second)] {
             product(host.isa(), rows, w, cols.clone(), (out, width), scratch);
         }
-        let [mut bias, mut second_bias] = [[0.0; TILE_COLS]; 2];
-        w.bias(first_cols.clone(), &mut bias);
-        w.bias(second_cols, &mut second_bias);
+        w.bias(first_cols, bias);
+        w.bias(second_cols, second_bias);
         host.isa().run(Finish {
             tile,
             x,
@@ -237,8 +252,8 @@ struct Finish<'a> {
     products: &'a [f32],
     /// The products of the up projection, where there is one.
     second: &'a [f32],
-    bias: [f32; TILE_COLS],
-    second_bias: [f32; TILE_COLS],
+    bias: &'a [f32],
+    second_bias: &'a [f32],
     /// Products in a row.
     width: usize,
     epilogue: Epilogue,
@@ -256,7 +271,7 @@ impl Kernel for Finish<'_> {
             for from in (0..self.tile.cols().len()).step_by(LANES) {
                 let to = (from + LANES).min(self.tile.cols().len());
                 let piece = from..to;
-                let first = biased(s, products, &self.bias, piece.clone());
+                let first = biased(s, products, self.bias, piece.clone());
                 let cols = self.tile.cols().start + from..self.tile.cols().start + to;
                 let out = &mut self.tile.row_mut(row)[from..to];
                 let y = match self.epilogue {
@@ -264,7 +279,7 @@ impl Kernel for Finish<'_> {
                     Epilogue::Gelu => math::gelu(s, first),
                     Epilogue::Add => s.add(s.load_part(out, 0.0), first),
                     Epilogue::SwiGlu => {
-                        let up = biased(s, &self.second[at..], &self.second_bias, piece);
+                        let up = biased(s, &self.second[at..], self.second_bias, piece);
                         s.mul(math::silu(s, first), up)
                     }
                     Epilogue::Gate => {
@@ -287,7 +302,7 @@ impl Kernel for Finish<'_> {
 
 /// A piece of a row of products with its bias; zeros where one column stands for all.
 #[inline(always)]
-fn biased<S: Simd>(s: S, products: &[f32], bias: &[f32; TILE_COLS], piece: Range<usize>) -> S::V {
+fn biased<S: Simd>(s: S, products: &[f32], bias: &[f32], piece: Range<usize>) -> S::V {
     let products = products.get(piece.clone()).unwrap_or(&[]);
     s.add(s.load_part(products, 0.0), s.load_part(&bias[piece], 0.0))
 }
