@@ -191,7 +191,7 @@ const TILE_COLS: usize = MAX_COLS;
 /// get going.
 const ROW_COLS: usize = 512;
 /// Tasks for each thread that a single row is cut into, if it has the columns.
-const ROW_TASKS: usize = 4;
+const ROW_TASKS: usize = 8;
 /// Elements of scratch for the products and biases of a task, and for a second set of them.
 const PRODUCTS: usize = TILE_ROWS * TILE_COLS + ROW_COLS;
 
