@@ -110,7 +110,11 @@ impl Engine {
         let rope_cx = Context::host(host.clone(), Rope::elements(text.head_dim, pages * PAGE))?;
         let theta = text.rope_theta as f32;
         let rope = Rope::new(&rope_cx, theta, text.head_dim, pages * PAGE)?;
-        let kv_cx = Context::host(host.clone(), plan.kv_elements)?;
+        let kv_cx =
+            Context::host(host.clone(), plan.kv_elements).map_err(|_| Error::CacheMemory {
+                tokens: plan.max_model_len,
+                bytes: plan.kv,
+            })?;
         let kv = KvCache::new(
             &kv_cx,
             text.num_hidden_layers,

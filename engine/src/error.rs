@@ -77,6 +77,16 @@ pub enum Error {
         /// Its greatest value.
         most: usize,
     },
+    /// The memory of the key-value cache cannot be had.
+    #[error(
+        "no memory for the keys and values of {tokens} tokens, {bytes} bytes: lower --max-model-len"
+    )]
+    CacheMemory {
+        /// The context's length.
+        tokens: usize,
+        /// What it takes.
+        bytes: u64,
+    },
     /// All pages of the key-value cache are in use by other sessions.
     #[error("the key-value cache is full: {needed} more pages needed, {free} of {total} free")]
     CacheFull {

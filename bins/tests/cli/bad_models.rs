@@ -153,9 +153,9 @@ fn large_sizes_take_no_memory_before_they_are_refused() {
     // Every one within its own bound; the weights do not agree.
     let home = Home::furnished();
     home.edit_json("model/config.json", |c| {
-        c["text_config"]["hidden_size"] = 65_536.into();
+        c["text_config"]["hidden_size"] = 1_000_000.into();
         c["text_config"]["num_hidden_layers"] = 1000.into();
-        c["text_config"]["vocab_size"] = 10_000_000.into();
+        c["text_config"]["vocab_size"] = 1_000_000.into();
     });
     refuses_to_open(&home, &["model.safetensors", "tensor"]);
 }

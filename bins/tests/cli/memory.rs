@@ -107,6 +107,10 @@ fn more_memory_than_there_is() {
         .current_dir(home.path("."));
     assert_refused(
         &Run::of(limited.output().unwrap()),
-        &["out of memory", "bytes"],
+        &[
+            "no memory for the keys and values",
+            "--max-model-len",
+            "bytes",
+        ],
     );
 }
