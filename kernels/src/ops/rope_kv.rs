@@ -12,6 +12,7 @@ use super::rms_norm::{self, RmsNorm};
 use super::{Op, rms_norm::InPlace};
 use crate::case::{Case, Inputs, Trial};
 use crate::error::{Result, check, ensure};
+use crate::host::simd::{Kernel, LANES, Simd};
 use crate::kv_cache::{KvCache, PAGE, Sequence, check_rows};
 use crate::tensor::Tensor;
 use crate::{Context, DType, Host, Work, reference};
@@ -22,7 +23,7 @@ use crate::{Context, DType, Host, Work, reference};
 /// training: at position 7,500 an angle of other rounding would differ by 2e-4.
 #[derive(Debug)]
 pub struct Rope {
-    /// Cosine and sine of each frequency in turn, `[positions, head_dim]`.
+    /// Cosines and then sines of the frequencies, `[positions, head_dim]`.
     table: Tensor,
 }
 
@@ -34,12 +35,15 @@ impl Rope {
     /// If the workspace is used up.
     pub fn new(cx: &Context, theta: f32, head_dim: usize, positions: usize) -> Result<Rope> {
         let frequencies = frequencies(theta, head_dim);
-        let mut table = cx.tensor(positions, 2 * frequencies.len())?;
-        let (pairs, _) = table.data_mut().as_chunks_mut();
-        for (i, pair) in pairs.iter_mut().enumerate() {
-            let (position, frequency) = (i / frequencies.len(), i % frequencies.len());
-            let angle = f64::from(position as f32 * frequencies[frequency]);
-            *pair = [angle.cos() as f32, angle.sin() as f32];
+        let half = frequencies.len();
+        let mut table = cx.tensor(positions, 2 * half)?;
+        let rows = table.data_mut().chunks_exact_mut((2 * half).max(1));
+        for (position, row) in rows.enumerate() {
+            let (cos, sin) = row.split_at_mut(half);
+            for ((cos, sin), frequency) in cos.iter_mut().zip(sin).zip(&frequencies) {
+                let angle = f64::from(position as f32 * frequency);
+                (*cos, *sin) = (angle.cos() as f32, angle.sin() as f32);
+            }
         }
         Ok(Rope { table })
     }
@@ -52,14 +56,6 @@ impl Rope {
     /// Positions in the table.
     pub fn positions(&self) -> usize {
         self.table.rows()
-    }
-
-    fn rotate(&self, position: usize, head: &mut [f32]) {
-        let (angles, _) = self.table.row(position).as_chunks();
-        let (low, high) = head.split_at_mut(angles.len());
-        for ((low, high), [cos, sin]) in low.iter_mut().zip(high).zip(angles) {
-            (*low, *high) = (*low * cos - *high * sin, *high * cos + *low * sin);
-        }
     }
 }
 
@@ -175,12 +171,13 @@ fn host_rope_kv(
     for sequence in batch {
         let mut rows = qkv.rows_from_mut(first_row, sequence.rows);
         host.for_rows(&mut rows, |row, x| {
-            let rotated = x.chunks_exact_mut(head_dim).take(heads + kv_heads);
-            for (head, x) in rotated.enumerate() {
-                let norm = if head < heads { &norm.q } else { &norm.k };
-                host.isa().run(InPlace { norm, row: x });
-                rope.rotate(sequence.start + row, x);
-            }
+            let (q, rest) = x.split_at_mut(heads * head_dim);
+            let angles = rope.table.row(sequence.start + row);
+            host.isa().run(Turn {
+                heads: [q, &mut rest[..kv_heads * head_dim]],
+                norms: [&norm.q, &norm.k],
+                angles,
+            });
         });
         first_row += sequence.rows;
     }
@@ -190,6 +187,40 @@ fn host_rope_kv(
         for position in sequence.start..sequence.start + sequence.rows {
             kv.write(layer, sequence.pages, position, written.row(row));
             row += 1;
+        }
+    }
+}
+
+/// Heads of one position, to be normalised and rotated in place.
+struct Turn<'a> {
+    /// Those of q and those of k.
+    heads: [&'a mut [f32]; 2],
+    norms: [&'a RmsNorm; 2],
+    /// The position's cosines and then sines.
+    angles: &'a [f32],
+}
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let half = self.angles.len() / 2;
+        let (cos, sin) = self.angles.split_at(half);
+        for (heads, norm) in self.heads.into_iter().zip(self.norms) {
+            for row in heads.chunks_exact_mut(self.angles.len()) {
+                InPlace { norm, row }.run(s);
+                let (low, high) = row.split_at_mut(half);
+                for from in (0..half).step_by(LANES) {
+                    let part = from..half.min(from + LANES);
+                    let cos = s.load_part(&cos[part.clone()], 0.0);
+                    let sin = s.load_part(&sin[part.clone()], 0.0);
+                    let (low, high) = (&mut low[part.clone()], &mut high[part]);
+                    let (a, b) = (s.load_part(low, 0.0), s.load_part(high, 0.0));
+                    s.store_part(s.sub(s.mul(a, cos), s.mul(b, sin)), low);
+                    s.store_part(s.add(s.mul(b, cos), s.mul(a, sin)), high);
+                }
+            }
         }
     }
 }

@@ -151,7 +151,7 @@ fn refuses_bad_values_with_both_sides() {
             json!("llava"),
             &["`model_type`", "\"llava\"", "\"gamma\""],
         ),
-        ("/max_audio_seconds", json!(0), &["is 0", "from 1 to 86400"]),
+        ("/max_audio_seconds", json!(0), &["is 0", "from 1 to 3600"]),
         ("/max_audio_seconds", json!(86401), &["is 86401", "86400"]),
         (
             "/audio_token_index",
