@@ -144,6 +144,7 @@ impl<'a, E: Element> Block<'a, E> {
             blocks[j] = &E::blocks(rows[j])[steps.start..][..whole];
             panel[j] = of_row;
         }
+        assert!(panel.iter().all(|row| row.len() >= whole));
         let partial = &mut self.partial[partial..][..M * N];
         let mut sums = [[s.splat(0.0); N]; M];
         if steps.start > 0 {
@@ -156,8 +157,8 @@ impl<'a, E: Element> Block<'a, E> {
         for k in 0..whole {
             let mut v = [s.splat(0.0); N];
             for j in 0..N {
-                // SAFETY: every slice was cut to `whole` or more just above. With checks in it,
-                // this loop is half as fast.
+                // SAFETY: every slice was cut to `whole`, or asserted to have as many, just above.
+                // With checks in it, this loop is half as fast.
                 let widened = unsafe { panel[j].get_unchecked_mut(k) };
                 if FIRST {
                     // SAFETY: as above.
