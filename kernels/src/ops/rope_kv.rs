@@ -156,11 +156,6 @@ pub(super) fn reference(
     [q, k, v]
 }
 
-/// Rows and heads that a task turns.
-const TILE_ROWS: usize = 16;
-/// Few enough that a single row keeps several threads awake.
-const TILE_HEADS: usize = 4;
-
 fn host_rope_kv(
     host: &Host,
     qkv: &mut Tensor,
@@ -172,21 +167,17 @@ fn host_rope_kv(
 ) {
     let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
     let heads = qkv.cols() / head_dim - 2 * kv_heads;
-    let rotated = (heads + kv_heads) * head_dim;
     let mut first_row = 0;
     for sequence in batch {
-        let mut rows = qkv.block_mut(first_row, sequence.rows, 0, rotated);
-        let tile = (TILE_ROWS, TILE_HEADS * head_dim);
-        host.for_tiles(&mut rows, tile, &mut [], |mut tile, _| {
-            let first = tile.cols().start / head_dim;
-            for row in tile.rows() {
-                host.isa().run(Turn {
-                    x: tile.row_mut(row),
-                    q_heads: heads.saturating_sub(first),
-                    norm,
-                    angles: rope.table.row(sequence.start + row),
-                });
-            }
+        let mut rows = qkv.rows_from_mut(first_row, sequence.rows);
+        host.for_rows(&mut rows, |row, x| {
+            let (q, rest) = x.split_at_mut(heads * head_dim);
+            let angles = rope.table.row(sequence.start + row);
+            host.isa().run(Turn {
+                heads: [q, &mut rest[..kv_heads * head_dim]],
+                norms: [&norm.q, &norm.k],
+                angles,
+            });
         });
         first_row += sequence.rows;
     }
@@ -202,10 +193,9 @@ fn host_rope_kv(
 
 /// Heads of one position, to be normalised and rotated in place.
 struct Turn<'a> {
-    x: &'a mut [f32],
-    /// How many of them are q's; the rest are k's.
-    q_heads: usize,
-    norm: &'a QkNorm,
+    /// Those of q and those of k.
+    heads: [&'a mut [f32]; 2],
+    norms: [&'a RmsNorm; 2],
     /// The position's cosines and then sines.
     angles: &'a [f32],
 }
@@ -217,25 +207,19 @@ impl Kernel for Turn<'_> {
     fn run<S: Simd>(self, s: S) {
         let half = self.angles.len() / 2;
         let (cos, sin) = self.angles.split_at(half);
-        for (head, row) in self.x.chunks_exact_mut(self.angles.len()).enumerate() {
-            let norm = match head < self.q_heads {
-                true => &self.norm.q,
-                false => &self.norm.k,
-            };
-            InPlace {
-                norm,
-                row: &mut *row,
-            }
-            .run(s);
-            let (low, high) = row.split_at_mut(half);
-            for from in (0..half).step_by(LANES) {
-                let part = from..half.min(from + LANES);
-                let cos = s.load_part(&cos[part.clone()], 0.0);
-                let sin = s.load_part(&sin[part.clone()], 0.0);
-                let (low, high) = (&mut low[part.clone()], &mut high[part]);
-                let (a, b) = (s.load_part(low, 0.0), s.load_part(high, 0.0));
-                s.store_part(s.sub(s.mul(a, cos), s.mul(b, sin)), low);
-                s.store_part(s.add(s.mul(b, cos), s.mul(a, sin)), high);
+        for (heads, norm) in self.heads.into_iter().zip(self.norms) {
+            for row in heads.chunks_exact_mut(self.angles.len()) {
+                InPlace { norm, row }.run(s);
+                let (low, high) = row.split_at_mut(half);
+                for from in (0..half).step_by(LANES) {
+                    let part = from..half.min(from + LANES);
+                    let cos = s.load_part(&cos[part.clone()], 0.0);
+                    let sin = s.load_part(&sin[part.clone()], 0.0);
+                    let (low, high) = (&mut low[part.clone()], &mut high[part]);
+                    let (a, b) = (s.load_part(low, 0.0), s.load_part(high, 0.0));
+                    s.store_part(s.sub(s.mul(a, cos), s.mul(b, sin)), low);
+                    s.store_part(s.add(s.mul(b, cos), s.mul(a, sin)), high);
+                }
             }
         }
     }
