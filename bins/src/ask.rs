@@ -20,7 +20,8 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
         params,
         variables,
     } = setup::talk(&args.talk)?;
-    let mut printer = Printer::new(!args.json, params.max_tokens);
+    let most = params.max_tokens.min(opened.engine.plan().max_model_len);
+    let mut printer = Printer::new(!args.json, most);
     let answer = session.ask(&args.prompt, &params, &variables, &mut |event| {
         printer.take(event)
     })?;

@@ -39,7 +39,10 @@ pub(crate) fn run(args: &TalkArgs) -> Result<ExitCode, Error> {
                 output::note(&(times(&opened, &heard, &answer, start) + "\n"));
             }
             // Such as a question that does not fit: the conversation is as it was.
-            Err(e) if prompted => output::note(&format!("error: {e}\n")),
+            Err(e) if prompted => {
+                drop(printer);
+                output::note(&format!("error: {e}\n"));
+            }
             Err(e) => return Err(e.into()),
         }
     }

@@ -107,14 +107,16 @@ impl Engine {
         let plan = MemoryPlan::new(&model, options.max_model_len, host.threads())?;
         let text = &model.config().text;
         let pages = plan.max_model_len.div_ceil(PAGE);
-        let rope_cx = Context::host(host.clone(), Rope::elements(text.head_dim, pages * PAGE))?;
+        let context = |elements| {
+            Context::host(host.clone(), elements).map_err(|_| Error::CacheMemory {
+                tokens: plan.max_model_len,
+                bytes: plan.kv + plan.rope,
+            })
+        };
+        let kv_cx = context(plan.kv_elements)?;
+        let rope_cx = context(Rope::elements(text.head_dim, pages * PAGE))?;
         let theta = text.rope_theta as f32;
         let rope = Rope::new(&rope_cx, theta, text.head_dim, pages * PAGE)?;
-        let kv_cx =
-            Context::host(host.clone(), plan.kv_elements).map_err(|_| Error::CacheMemory {
-                tokens: plan.max_model_len,
-                bytes: plan.kv,
-            })?;
         let kv = KvCache::new(
             &kv_cx,
             text.num_hidden_layers,

@@ -74,7 +74,8 @@ pub enum Finish {
 /// A whole answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The answer without thoughts.
+    /// The answer without thoughts. Of a cancelled one it may go on behind the last event, by what
+    /// was held back.
     pub text: String,
     /// The thoughts.
     pub reasoning: String,
@@ -405,7 +406,7 @@ impl Generation<'_> {
         self.answer.tokens.push(token);
         let cancelled = finish.is_none() && flow.is_break();
         if cancelled {
-            pieces.extend(self.text.finish());
+            pieces.extend(self.text.cancel());
         }
         for piece in &pieces {
             match piece.reasoning {

@@ -52,6 +52,11 @@ impl TextStream {
         self.release(false)
     }
 
+    /// What is held back, when nobody wants more tokens: without a head of a character.
+    pub(crate) fn cancel(&mut self) -> Vec<Piece> {
+        self.release(true)
+    }
+
     /// The rest, when no more tokens come.
     pub(crate) fn finish(&mut self) -> Vec<Piece> {
         self.take_characters(true);

@@ -94,9 +94,11 @@ impl KvCache {
     pub(crate) fn write(&mut self, layer: usize, pages: &[u32], position: usize, x: &[f32]) {
         let (columns, head_dim) = (self.data.cols(), self.head_dim);
         let row = layer * self.pages + pages[position / PAGE] as usize;
-        let Some(page) = self.data.data_mut().get_mut(row * columns..) else {
+        let data = self.data.data_mut();
+        if data.is_empty() {
             return;
-        };
+        }
+        let page = &mut data[row * columns..];
         // The page has them in the same order.
         for (head, x) in x.chunks_exact(head_dim).enumerate() {
             page[(head * PAGE + position % PAGE) * head_dim..][..head_dim].copy_from_slice(x);

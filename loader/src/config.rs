@@ -48,7 +48,7 @@ pub struct Config {
     /// The decoder (`text_config`).
     pub text: TextConfig,
     /// Tokens that end an answer (`eos_token_id`, an id or a list, at the top or in `text_config`),
-    /// for checkpoints whose `generation_config.json` does not say.
+    /// for checkpoints whose `generation_config.json` does not say; checked in every one.
     pub eos_token_id: Option<Vec<u32>>,
 }
 

@@ -128,7 +128,7 @@ impl<'a> Section<'a> {
             .ok_or_else(|| self.invalid(key, value, expected))
     }
 
-    /// An optional token id, or list of them, below `vocab_size`.
+    /// An optional token id, or list of them, below `vocab_size`; an empty list counts as absent.
     pub(crate) fn optional_tokens(
         &self,
         key: &str,
@@ -151,7 +151,8 @@ impl<'a> Section<'a> {
                     self.invalid(key, value, expected)
                 })
         };
-        ids.iter().map(id).collect::<Result<_, _>>().map(Some)
+        let ids: Vec<u32> = ids.iter().map(id).collect::<Result<_, _>>()?;
+        Ok(Some(ids).filter(|ids| !ids.is_empty()))
     }
 
     /// An optional boolean.

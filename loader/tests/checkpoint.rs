@@ -70,6 +70,8 @@ fn end_tokens_come_from_the_first_file_that_says() {
         config["text_config"]["eos_token_id"] = json!(5)
     });
     assert_eq!(ends(), [5]);
+    edit_json(&config, |config| config["eos_token_id"] = json!([]));
+    assert_eq!(ends(), [5]);
     edit_json(&config, |config| config["eos_token_id"] = json!([6, 7]));
     assert_eq!(ends(), [6, 7]);
     edit_json(&config, |config| config["eos_token_id"] = json!(1 << 19));

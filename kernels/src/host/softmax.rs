@@ -2,8 +2,8 @@
 //!
 //! A row's arithmetic is a fixed sequence over its keys, ascending: a score is one chain of fused
 //! multiply-adds over the head's width, the sums are rescaled after each block of 64 keys. It does
-//! not depend on the rows beside it. Source: Milakov and Gimelshein, arXiv 1805.02867; the blocks,
-//! Dao et al., arXiv 2205.14135.
+//! not depend on the rows beside it, as long as values are finite. Source: Milakov and Gimelshein,
+//! arXiv 1805.02867; the blocks, Dao et al., arXiv 2205.14135.
 // Tiles of registers are plain to read by row and column only.
 #![allow(clippy::needless_range_loop)]
 

@@ -192,7 +192,7 @@ const TILE_COLS: usize = MAX_COLS;
 const ROW_COLS: usize = 512;
 /// Tasks for each thread that a single row is cut into, if it has the columns.
 const ROW_TASKS: usize = 8;
-/// Elements of scratch for the products and biases of a task, and for a second set of them.
+/// Elements of scratch for one set of products and biases; a task has two.
 const PRODUCTS: usize = TILE_ROWS * TILE_COLS + ROW_COLS;
 
 fn host_gemm(
@@ -328,7 +328,8 @@ pub(super) const GEMM_GATE: Op = Op {
     cases: || cases(Epilogue::Gate),
 };
 
-/// Rows of one, of a tile and past it; widths that no vector divides; stacks; every type.
+/// Rows of one, of a tile and past it; widths that no vector divides, of several pieces, of tasks
+/// of full length; stacks; every type.
 fn cases(epilogue: Epilogue) -> Vec<Case> {
     let mut cases = Vec::new();
     for (m, k, n) in [
@@ -336,6 +337,8 @@ fn cases(epilogue: Epilogue) -> Vec<Case> {
         (3, 100, 130),
         (97, 80, 66),
         (6, 257, 4),
+        (7, 2570, 10),
+        (1, 24, 8_500),
         (0, 32, 16),
     ] {
         for dtype in [DType::F32, DType::F16, DType::BF16] {
@@ -395,22 +398,24 @@ mod tests {
     #[test]
     fn rows_do_not_depend_on_company() {
         let mut inputs = Inputs::new(7);
-        let (m, k) = (203, 115);
-        let x = inputs.normal(m * k, 1.0);
-        for dtype in [DType::F32, DType::F16, DType::BF16] {
+        // The wider one is summed in three pieces.
+        let sizes = [115, 2579].map(|k| (203, k));
+        let dtypes = [DType::F32, DType::F16, DType::BF16];
+        for ((m, k), dtype) in sizes.into_iter().flat_map(|size| dtypes.map(|d| (size, d))) {
+            let x = inputs.normal(m * k, 1.0);
             let w = inputs.linear(dtype, 150, k, true).unwrap();
             let mut all = Vec::new();
             for isa in Isa::available() {
                 for threads in [1, 3] {
                     let host = Arc::new(Host::with_isa(threads, isa).unwrap());
-                    let cx = Context::host(host, 1_000_000).unwrap();
+                    let cx = Context::host(host, 2_000_000).unwrap();
                     let x = cx.upload(&x, k).unwrap();
                     all.push(gemm_gelu(&cx, &x, &w).unwrap().to_vec());
                     let alone = gemm_gelu(&cx, x.rows_from(97, 1), &w).unwrap().to_vec();
                     assert_eq!(alone, all[0][97 * 150..98 * 150], "{isa:?} {dtype}");
                 }
             }
-            assert!(all.iter().all(|y| *y == all[0]), "{dtype}");
+            assert!(all.iter().all(|y| *y == all[0]), "{k} columns, {dtype}");
         }
     }
 
