@@ -9,8 +9,8 @@
 //! | `model.safetensors`, or `model.safetensors.index.json` and its shards | [`Weights`] | yes |
 //! | `tokenizer.json`, byte-level | [`Tokenizer`] | yes |
 //! | `chat_template.jinja`, or a key in `tokenizer_config.json` | [`ChatTemplate`] | yes |
-//! | `tokenizer_config.json` | variables of the template, such as `eos_token` | no |
-//! | `generation_config.json` | [`GenerationConfig`]: defaults for sampling | no |
+//! | `tokenizer_config.json` | variables of the template, such as `eos_token`, an end token if no other file names one | no |
+//! | `generation_config.json` | [`GenerationConfig`]: defaults for sampling, end tokens | no |
 //!
 //! The tensors and their names are listed in [`layout`]. [`synthetic`] writes random checkpoints of
 //! this layout, for first steps and tests.

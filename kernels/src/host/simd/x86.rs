@@ -31,18 +31,6 @@ macro_rules! proven {
     };
 }
 
-/// Word `i` of the lower half to the upper word of lane `i`.
-const UPPER: __m512i = {
-    let mut words = [0u16; 32];
-    let mut lane = 0;
-    while lane < LANES {
-        words[2 * lane + 1] = lane as u16;
-        lane += 1;
-    }
-    // SAFETY: both are 64 bytes, and any bits are valid.
-    unsafe { std::mem::transmute::<[u16; 32], __m512i>(words) }
-};
-
 /// A mask of the first `len` lanes, or of all.
 #[inline(always)]
 fn low_lanes(len: usize) -> __mmask16 {
@@ -117,11 +105,8 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> __m512 {
         proven!({
-            // One shuffle to the upper half of each lane; zero extension and a shift are two
-            // instructions on ports that multiply-adds need.
-            let words = _mm512_castsi256_si512(_mm256_loadu_si256(x.as_ptr().cast()));
-            let upper = _mm512_maskz_permutexvar_epi16(0xAAAA_AAAA, UPPER, words);
-            _mm512_castsi512_ps(upper)
+            let words = _mm256_loadu_si256(x.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(words)))
         })
     }
     #[inline(always)]
