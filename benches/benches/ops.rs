@@ -1,11 +1,11 @@
 //! Every case of every operation on the host: `cargo bench -p gamut-benches -- gemm`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gamut_kernels::{Case, Context, Host, Result, registry};
+use gamut_kernels::{Case, Context, Device, Host, Result, registry};
 use std::sync::Arc;
 
 fn operations(criterion: &mut Criterion) {
-    let host = Arc::new(Host::new(0).expect("threads of the host"));
+    let host = Device::Host(Arc::new(Host::new(0).expect("threads of the host")));
     for op in registry() {
         let mut group = criterion.benchmark_group(op.name);
         for case in (op.cases)() {
@@ -21,9 +21,9 @@ fn operations(criterion: &mut Criterion) {
 }
 
 /// A context of the size that the case needs, and the fewest bytes that it moves.
-fn context(host: &Arc<Host>, case: &Case) -> Result<(Context, u64)> {
-    let (workspace, work) = case.measure(host.threads())?;
-    Ok((Context::host(host.clone(), workspace)?, work.bytes))
+fn context(host: &Device, case: &Case) -> Result<(Context, u64)> {
+    let (workspace, work) = case.measure(host.target())?;
+    Ok((Context::new(host, workspace)?, work.bytes))
 }
 
 criterion_group!(benches, operations);

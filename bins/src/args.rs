@@ -1,6 +1,7 @@
 //! Arguments, with the names that people know from llama.cpp and vLLM.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use gamut_engine::{DType, DeviceChoice};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -36,11 +37,44 @@ pub(crate) enum Command {
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DeviceArg {
-    /// The best that there is: at present the host.
+    /// A GPU if there is one, else the host.
     #[default]
     Auto,
     /// The CPU.
     Host,
+    /// A GPU.
+    Cuda,
+    /// A GPU emulated on the CPU: the same kernels, slowly.
+    Virtual,
+}
+
+impl From<DeviceArg> for DeviceChoice {
+    fn from(arg: DeviceArg) -> DeviceChoice {
+        match arg {
+            DeviceArg::Auto => DeviceChoice::Auto,
+            DeviceArg::Host => DeviceChoice::Host,
+            DeviceArg::Cuda => DeviceChoice::Cuda,
+            DeviceArg::Virtual => DeviceChoice::Virtual,
+        }
+    }
+}
+
+/// What a GPU computes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ComputeArg {
+    /// The upper half of single precision, with sums in single precision.
+    Bf16,
+    /// Single precision, for sharp comparisons.
+    F32,
+}
+
+impl From<ComputeArg> for DType {
+    fn from(arg: ComputeArg) -> DType {
+        match arg {
+            ComputeArg::Bf16 => DType::BF16,
+            ComputeArg::F32 => DType::F32,
+        }
+    }
 }
 
 /// The device.
@@ -49,7 +83,10 @@ pub(crate) struct DeviceArgs {
     /// Device to compute on.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) device: DeviceArg,
-    /// Threads of the host device; 0 takes one a core.
+    /// Type of weights and activations [default: bf16 on a GPU; the host computes in f32].
+    #[arg(long, value_enum)]
+    pub(crate) dtype: Option<ComputeArg>,
+    /// Threads of the host; 0 takes one a core.
     #[arg(long, short, default_value_t = 0)]
     pub(crate) threads: usize,
 }

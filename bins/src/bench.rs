@@ -61,9 +61,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
     if args.json {
         let rows: Vec<_> = rows.iter().map(json_row).collect();
         output::write_json(&json!({
-            "device": "host",
-            "isa": engine.isa(),
-            "threads": engine.threads(),
+            "device": engine.device().name(),
+            "description": engine.device().describe(),
             "audio_seconds": seconds,
             "rows": rows,
         }))?;
@@ -75,10 +74,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
         ];
         table.extend(rows.iter().map(table_row));
         output::write_table(&table)?;
-        let (isa, threads) = (engine.isa(), engine.threads());
-        output::write(&format!(
-            "{seconds:.1} s of audio on the host ({isa}, {threads} threads)\n"
-        ))?;
+        let device = engine.device().describe();
+        output::write(&format!("{seconds:.1} s of audio on {device}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,9 +1,9 @@
 //! `gamut info`: what a checkpoint holds and what it takes.
 
-use crate::args::InfoArgs;
+use crate::args::{DeviceArg, DeviceArgs, InfoArgs};
 use crate::error::Error;
 use crate::output::{self, bytes};
-use gamut_engine::{MemoryPlan, Model, OpenOptions};
+use gamut_engine::{DType, MemoryPlan, Model, OpenOptions, Target};
 use gamut_kernels::Host;
 use gamut_loader::{ExpertConfig, Gate};
 use serde_json::json;
@@ -12,8 +12,8 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
     let mmap = !args.engine.no_mmap;
     let model = Model::open(&args.model, &OpenOptions { mmap })?;
-    let threads = Host::new(args.engine.device.threads)?.threads();
-    let plan = MemoryPlan::new(&model, args.engine.max_model_len, threads)?;
+    let target = target(&args.engine.device)?;
+    let plan = MemoryPlan::new(&model, args.engine.max_model_len, target)?;
     let config = model.config();
     let (fusion, text) = (&config.fusion, &config.text);
     let weights = model.checkpoint().weights();
@@ -124,4 +124,16 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
     }
     output::write(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The kind of device that the plan is for; it need not be there.
+fn target(args: &DeviceArgs) -> Result<Target, Error> {
+    Ok(match args.device {
+        DeviceArg::Auto | DeviceArg::Host => Target::Host {
+            threads: Host::new(args.threads)?.threads(),
+        },
+        DeviceArg::Cuda | DeviceArg::Virtual => Target::Cuda {
+            dtype: args.dtype.map_or(DType::BF16, DType::from),
+        },
+    })
 }

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::output;
 use crate::progress::Progress;
 use gamut_engine::{
-    Audio, AudioOptions, AudioSource, Engine, EngineOptions, Model, OpenOptions, Sampling,
-    SamplingParams, Session, Song,
+    Audio, AudioOptions, AudioSource, DType, Device, Engine, EngineOptions, Model, OpenOptions,
+    Sampling, SamplingParams, Session, Song,
 };
 use gamut_loader::synthetic::{self, SyntheticOptions};
 use serde_json::{Map, Value};
@@ -34,14 +34,24 @@ pub(crate) fn open(model: Option<&Path>, args: &EngineArgs) -> Result<Opened, Er
         },
     )?);
     let options = EngineOptions {
+        device: args.device.device.into(),
+        dtype: args.device.dtype.map(DType::from),
         threads: args.device.threads,
         max_model_len: args.max_model_len,
     };
     let engine = Engine::new(model, &options)?;
+    note_emulation(engine.device());
     Ok(Opened {
         engine,
         load: start.elapsed(),
     })
+}
+
+/// Says that what follows is slow, if it is.
+pub(crate) fn note_emulation(device: &Device) {
+    if device.name() == "virtual" {
+        output::note("Emulating a GPU on the CPU: the same kernels, thousands of times slower.\n");
+    }
 }
 
 /// Where the demo model is kept; writes it there the first time.

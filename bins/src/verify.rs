@@ -4,23 +4,26 @@ use crate::args::VerifyArgs;
 use crate::error::Error;
 use crate::output;
 use crate::progress::Progress;
-use gamut_kernels::{Finding, Host, registry};
+use crate::setup;
+use gamut_kernels::{DType, Device, Finding, Host, registry};
 use serde_json::json;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Error> {
     let host = Arc::new(Host::new(args.device.threads)?);
+    let dtype = args.device.dtype.map(DType::from);
+    let device = Device::open(args.device.device.into(), dtype, &host)?;
+    setup::note_emulation(&device);
     let cases: usize = registry().iter().map(|op| (op.cases)().len()).sum();
     let mut findings: Vec<Finding> = Vec::new();
     let mut progress = Progress::new();
-    gamut_kernels::verify(&host, |finding| {
+    gamut_kernels::verify(&device, |finding| {
         findings.push(finding);
         progress.show("verify", findings.len(), cases);
     })?;
     drop(progress);
     let failed = findings.iter().filter(|f| !f.passed()).count();
-    let isa = host.isa().name();
     if args.json {
         let cases = findings.iter().map(|f| {
             json!({
@@ -29,9 +32,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Error> {
             })
         });
         let cases: Vec<_> = cases.collect();
-        output::write_json(
-            &json!({ "device": "host", "isa": isa, "failed": failed, "cases": cases }),
-        )?;
+        output::write_json(&json!({
+            "device": device.name(), "description": device.describe(),
+            "failed": failed, "cases": cases,
+        }))?;
     } else {
         let head = ["op", "case", "max abs", "relative", "tolerance", "verdict"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -46,11 +50,8 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Error> {
             ]);
         }
         output::write_table(&rows)?;
-        let threads = host.threads();
-        output::write(&format!(
-            "{} cases on the host ({isa}, {threads} threads), {failed} failed\n",
-            findings.len()
-        ))?;
+        let (cases, device) = (findings.len(), device.describe());
+        output::write(&format!("{cases} cases on {device}, {failed} failed\n"))?;
     }
     Ok(if failed == 0 {
         ExitCode::SUCCESS

@@ -190,7 +190,7 @@ pub fn generation(
         session.reserve(depth.saturating_add(tokens))?;
         let start = Instant::now();
         for i in 0..tokens {
-            session.advance(&[arbitrary(engine, depth + i)])?;
+            session.advance(&[arbitrary(engine, depth + i)], true)?;
         }
         if repetition > 0 {
             times.push(start.elapsed());
@@ -216,5 +216,5 @@ fn fill(engine: &Engine, session: &mut Session, tokens: usize) -> Result<(), Err
         .map(|position| arbitrary(engine, position))
         .collect();
     ids.chunks(crate::session::PREFILL_CHUNK)
-        .try_for_each(|chunk| session.advance(chunk))
+        .try_for_each(|chunk| session.advance(chunk, false))
 }

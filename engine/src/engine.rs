@@ -4,11 +4,11 @@ use crate::error::Error;
 use crate::kv::PagePool;
 use crate::model::{Model, SAMPLES_PER_TOKEN};
 use crate::observe::{Observer, Stage, Stopwatch};
-use crate::plan::MemoryPlan;
+use crate::plan::{MemoryPlan, load_weights};
 use crate::session::Session;
 use gamut_frontend::{Audio, Options as AudioOptions, Source as AudioSource};
 use gamut_kernels::ops::Rope;
-use gamut_kernels::{Context, Host, KvCache, PAGE, Tensor};
+use gamut_kernels::{Context, DType, Device, DeviceChoice, Host, KvCache, PAGE, Tensor};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,11 @@ const DEFAULT_TEXT_TOKENS: usize = 4096;
 /// How an engine is set up.
 #[derive(Clone, Debug, Default)]
 pub struct EngineOptions {
-    /// Threads of the host device; 0 takes one a core.
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Type of weights and activations on a GPU; by default bf16. The host computes in f32.
+    pub dtype: Option<DType>,
+    /// Threads of the host; 0 takes one a core.
     pub threads: usize,
     /// Longest sequence in tokens, the audio's included. By default the longest song that the
     /// model takes and 4,096 tokens of text, within the model's positions.
@@ -34,6 +38,8 @@ pub struct Engine {
 #[derive(Debug)]
 struct Inner {
     model: Arc<Model>,
+    device: Device,
+    /// For audio, and for the host's part of a step.
     host: Arc<Host>,
     rope: Rope,
     plan: MemoryPlan,
@@ -64,7 +70,7 @@ struct SongInner {
 impl Song {
     /// A song of no tokens, for timing the decoder alone.
     pub(crate) fn silent(engine: &Engine) -> Result<Song, Error> {
-        let cx = Context::host(engine.inner.host.clone(), 0)?;
+        let cx = Context::new(&engine.inner.device, 0)?;
         let embeddings = cx.tensor(0, engine.model().config().text.hidden_size)?;
         let inner = SongInner {
             embeddings,
@@ -98,23 +104,27 @@ impl Song {
 }
 
 impl Engine {
-    /// Takes all the memory that the model's work needs on the host device.
+    /// Opens the device, loads the weights onto it and takes all the memory that the model's work
+    /// needs there.
     ///
     /// # Errors
-    /// If the context is longer than the model's positions, or memory or threads cannot be had.
+    /// If there is no such device, if the context is longer than the model's positions, or memory or
+    /// threads cannot be had.
     pub fn new(model: Arc<Model>, options: &EngineOptions) -> Result<Engine, Error> {
         let host = Arc::new(Host::new(options.threads)?);
-        let plan = MemoryPlan::new(&model, options.max_model_len, host.threads())?;
+        let device = Device::open(options.device, options.dtype, &host)?;
+        let plan = MemoryPlan::new(&model, options.max_model_len, device.target())?;
         let text = &model.config().text;
         let pages = plan.max_model_len.div_ceil(PAGE);
-        let context = |elements| {
-            Context::host(host.clone(), elements).map_err(|_| Error::CacheMemory {
+        load_weights(&model, &device)?;
+        let context = |bytes| {
+            Context::new(&device, bytes as usize).map_err(|_| Error::CacheMemory {
                 tokens: plan.max_model_len,
                 bytes: plan.kv + plan.rope,
             })
         };
-        let kv_cx = context(plan.kv_elements)?;
-        let rope_cx = context(Rope::elements(text.head_dim, pages * PAGE))?;
+        let kv_cx = context(plan.kv)?;
+        let rope_cx = context(plan.rope)?;
         let theta = text.rope_theta as f32;
         let rope = Rope::new(&rope_cx, theta, text.head_dim, pages * PAGE)?;
         let kv = KvCache::new(
@@ -125,10 +135,11 @@ impl Engine {
             text.head_dim,
         )?;
         let runner = Runner {
-            cx: Context::host(host.clone(), plan.workspace_elements)?,
+            cx: Context::new(&device, plan.workspace as usize)?,
             kv,
         };
         tracing::debug!(
+            ?device,
             isa = host.isa().name(),
             threads = host.threads(),
             max_model_len = plan.max_model_len,
@@ -138,6 +149,7 @@ impl Engine {
         Ok(Engine {
             inner: Arc::new(Inner {
                 model,
+                device,
                 host,
                 rope,
                 plan,
@@ -157,14 +169,9 @@ impl Engine {
         &self.inner.plan
     }
 
-    /// Threads of the host device.
-    pub fn threads(&self) -> usize {
-        self.inner.host.threads()
-    }
-
-    /// The host's instruction set: `avx512`, `avx2` or `portable`.
-    pub fn isa(&self) -> &'static str {
-        self.inner.host.isa().name()
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.inner.device
     }
 
     /// Decodes an audio file, or a part of it, to samples. The cap on its length is the model's
@@ -211,8 +218,8 @@ impl Engine {
             inner.host.install(|| -> Result<Tensor, Error> {
                 let projected = inner.model.encode(&runner.cx, samples, &mut watch)?;
                 // The song outlives the workspace.
-                let elements = projected.rows() * projected.cols();
-                let own = Context::host(inner.host.clone(), elements)?;
+                let bytes = projected.rows() * projected.cols() * projected.dtype().size();
+                let own = Context::new(&inner.device, bytes)?;
                 Ok(own.copy(projected.view())?)
             })?
         };

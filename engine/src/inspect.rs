@@ -132,11 +132,12 @@ impl Observer for Keep<'_> {
         (self.told)(stage.name(), done, total);
     }
 
-    fn output(&mut self, stage: Stage, output: View<'_>) {
+    fn output(&mut self, stage: Stage, output: View<'_>) -> Result<(), Error> {
         let shape = match stage {
             Stage::Mel => vec![output.rows() / self.bins, self.bins, output.cols()],
             _ => vec![output.rows(), output.cols()],
         };
-        self.stages.push((stage, shape, output.to_vec()));
+        self.stages.push((stage, shape, output.to_vec()?));
+        Ok(())
     }
 }

@@ -50,7 +50,7 @@ mod text;
 pub use engine::{Engine, EngineOptions, Song};
 pub use error::Error;
 pub use gamut_frontend::{Audio, Options as AudioOptions, SAMPLE_RATE, Source as AudioSource};
-pub use gamut_kernels::Sampling;
+pub use gamut_kernels::{DType, Device, DeviceChoice, Sampling, Target};
 pub use gamut_loader::{Content, Message, OpenOptions, Part};
 pub use inspect::Inspection;
 pub use model::{Model, SAMPLES_PER_TOKEN};

@@ -1,5 +1,6 @@
 //! Watching the model at work.
 
+use crate::error::Error;
 use gamut_kernels::View;
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,12 @@ pub trait Observer: Send {
     fn progress(&mut self, _stage: Stage, _done: usize, _total: usize) {}
 
     /// A stage's result.
-    fn output(&mut self, _stage: Stage, _output: View<'_>) {}
+    ///
+    /// # Errors
+    /// If it cannot be copied from the device; the work then ends with this error.
+    fn output(&mut self, _stage: Stage, _output: View<'_>) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// Does not look.
@@ -65,11 +71,13 @@ impl Observer for Stopwatch<'_> {
         self.inner.progress(stage, done, total);
     }
 
-    fn output(&mut self, stage: Stage, output: View<'_>) {
+    fn output(&mut self, stage: Stage, output: View<'_>) -> Result<(), Error> {
+        output.wait()?;
         let time = self.last.elapsed();
         tracing::debug!(stage = stage.name(), rows = output.rows(), ?time, "heard");
         self.times.push((stage, time));
-        self.inner.output(stage, output);
+        self.inner.output(stage, output)?;
         self.last = Instant::now();
+        Ok(())
     }
 }

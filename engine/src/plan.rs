@@ -2,11 +2,11 @@
 
 use crate::engine::max_model_len;
 use crate::error::Error;
-use crate::model::{Batch, Model};
+use crate::model::{Model, Step};
 use crate::sampling::MAX_LOGPROBS;
 use crate::session::PREFILL_CHUNK;
 use gamut_kernels::ops::{Draw, Rope, Source, sample};
-use gamut_kernels::{Context, History, KvCache, PAGE, Sampling, Sequence};
+use gamut_kernels::{Context, Device, History, KvCache, PAGE, Sampling, Sequence, Target};
 use serde::Serialize;
 
 /// Memory in bytes. All but the weights is anonymous; the weights are the checkpoint's files,
@@ -25,63 +25,57 @@ pub struct MemoryPlan {
     pub rope: u64,
     /// Longest sequence in tokens.
     pub max_model_len: usize,
-    #[serde(skip)]
-    pub(crate) kv_elements: usize,
-    #[serde(skip)]
-    pub(crate) workspace_elements: usize,
 }
 
 impl MemoryPlan {
-    /// The plan for a context of `asked` tokens (or the default) on a host of `threads` threads.
+    /// The plan for a context of `asked` tokens (or the default) on a kind of device.
     ///
     /// # Errors
     /// If the context is longer than the model's positions.
-    pub fn new(model: &Model, asked: Option<usize>, threads: usize) -> Result<MemoryPlan, Error> {
+    pub fn new(model: &Model, asked: Option<usize>, target: Target) -> Result<MemoryPlan, Error> {
         let config = model.config();
         let text = &config.text;
         let max_model_len = max_model_len(model, asked)?;
         let pages = max_model_len.div_ceil(PAGE);
         let samples = config.max_audio_seconds * gamut_frontend::SAMPLE_RATE as usize;
-        let encoding = dry_encode(model, samples, threads)?;
+        let encoding = dry_encode(model, samples, target)?;
         let chunk = PREFILL_CHUNK.min(max_model_len);
         let mut decoding = 0;
-        for rows in [chunk, 1] {
-            let step = dry_decode(model, max_model_len - rows, rows, threads)?;
+        for (rows, generated) in [(chunk, false), (1, true)] {
+            let step = dry_decode(model, max_model_len - rows, (rows, generated), target)?;
             decoding = decoding.max(step.workspace_peak());
         }
         // Logits and what sampling needs may come to lie behind the activations of a step of
         // another length, rather than in their gaps.
-        decoding += 4 * text.vocab_size;
+        decoding += 4 * text.vocab_size * size_of::<f32>();
+        let dtype = target.dtype();
         let kv = KvCache::bytes(
+            dtype,
             text.num_hidden_layers,
             pages,
             text.num_key_value_heads,
             text.head_dim,
         );
-        let element = size_of::<f32>();
-        let embeddings = Model::audio_tokens(samples) * text.hidden_size;
-        let workspace_elements = encoding.workspace_peak().max(decoding);
+        let embeddings = Model::audio_tokens(samples) * text.hidden_size * dtype.size();
         Ok(MemoryPlan {
             weights: model.checkpoint().weights().total_bytes(),
             kv: kv as u64,
-            workspace: (workspace_elements * element) as u64,
-            audio: ((samples + embeddings) * element) as u64,
-            rope: (Rope::elements(text.head_dim, pages * PAGE) * element) as u64,
+            workspace: encoding.workspace_peak().max(decoding) as u64,
+            audio: (samples * size_of::<f32>() + embeddings) as u64,
+            rope: Rope::bytes(text.head_dim, pages * PAGE) as u64,
             max_model_len,
-            kv_elements: kv / element,
-            workspace_elements,
         })
     }
 
-    /// All of the anonymous memory.
+    /// All of the memory that is not the checkpoint's.
     pub fn anonymous(&self) -> u64 {
         self.kv + self.workspace + self.audio + self.rope
     }
 }
 
 /// Encodes a clip of `samples` without computing.
-pub(crate) fn dry_encode(model: &Model, samples: usize, threads: usize) -> Result<Context, Error> {
-    let cx = Context::plan(threads);
+pub(crate) fn dry_encode(model: &Model, samples: usize, target: Target) -> Result<Context, Error> {
+    let cx = Context::plan(target);
     // Zeroed memory that is never touched costs nothing.
     model.encode(&cx, &vec![0.0; samples], &mut ())?;
     Ok(cx)
@@ -91,36 +85,37 @@ pub(crate) fn dry_encode(model: &Model, samples: usize, threads: usize) -> Resul
 pub(crate) fn dry_decode(
     model: &Model,
     start: usize,
-    rows: usize,
-    threads: usize,
+    (rows, generated): (usize, bool),
+    target: Target,
 ) -> Result<Context, Error> {
     let text = &model.config().text;
     let pages: Vec<u32> = (0..(start + rows).div_ceil(PAGE) as u32).collect();
     let rope = Rope::new(
-        &Context::plan(threads),
+        &Context::plan(target),
         text.rope_theta as f32,
         text.head_dim,
         start + rows,
     )?;
     let mut kv = KvCache::new(
-        &Context::plan(threads),
+        &Context::plan(target),
         text.num_hidden_layers,
         pages.len(),
         text.num_key_value_heads,
         text.head_dim,
     )?;
-    let cx = Context::plan(threads);
-    let batch = Batch {
+    let cx = Context::plan(target);
+    let step = Step {
         sources: &vec![Source::Token(0); rows],
         audio: None,
         sequences: &[Sequence {
+            generated,
             start,
             rows,
             pages: &pages,
         }],
         wanted: &[rows.saturating_sub(1)],
     };
-    let logits = model.decode(&cx, &batch, &rope, &mut kv)?;
+    let logits = model.decode(&cx, &step, &rope, &mut kv)?;
     let (sampling, history) = (Sampling::default(), History::default());
     let position = (start + rows) as u64;
     let draw = Draw {
@@ -132,4 +127,12 @@ pub(crate) fn dry_decode(
     sample(&cx, &logits, &[draw])?;
     drop(logits);
     Ok(cx)
+}
+
+/// Loads the model's weights onto a device; the host reads them where they are.
+pub(crate) fn load_weights(model: &Model, device: &Device) -> Result<(), Error> {
+    // What a step needs does not depend on its length.
+    dry_encode(model, 1, device.target())?.load_onto(device)?;
+    dry_decode(model, 0, (1, false), device.target())?.load_onto(device)?;
+    Ok(())
 }

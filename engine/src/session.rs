@@ -3,7 +3,7 @@
 use crate::engine::{Engine, Song};
 use crate::error::Error;
 use crate::kv::PageTable;
-use crate::model::Batch;
+use crate::model::Step;
 use crate::prompt::Prompt;
 use crate::sampling::SamplingParams;
 use crate::text::{Piece, TextStream};
@@ -189,7 +189,7 @@ impl Session {
             progress(done, total);
             ControlFlow::Continue(())
         };
-        let read = |_: &Context, logits: View<'_>| Ok(logits.to_vec());
+        let read = |_: &Context, logits: View<'_>| Ok(logits.to_vec()?);
         let (logits, _) = self.prefill(prompt, progress, read)?;
         Ok(logits.unwrap_or_default())
     }
@@ -207,10 +207,10 @@ impl Session {
         self.pages.reserve(tokens)
     }
 
-    /// Computes tokens behind the cached ones.
-    pub(crate) fn advance(&mut self, tokens: &[u32]) -> Result<(), Error> {
+    /// Computes tokens behind the cached ones, generated or prompted.
+    pub(crate) fn advance(&mut self, tokens: &[u32], generated: bool) -> Result<(), Error> {
         let sources: Vec<Source> = tokens.iter().map(|id| Source::Token(*id)).collect();
-        self.step(tokens, &sources, |_, _| Ok(()))
+        self.step(tokens, &sources, generated, |_, logits| Ok(logits.wait()?))
     }
 
     /// Computes the positions of `sources` behind the cached ones and calls `read` with the logits
@@ -219,27 +219,28 @@ impl Session {
         &mut self,
         tokens: &[u32],
         sources: &[Source],
+        generated: bool,
         read: impl FnOnce(&Context, View<'_>) -> Result<T, Error> + Send,
     ) -> Result<T, Error> {
         let engine = &self.engine;
         let runner = &mut *engine.runner();
         let rows = sources.len();
         let sequence = Sequence {
+            generated,
             start: self.cached.len(),
             rows,
             pages: self.pages.pages(),
         };
-        let batch = Batch {
+        let step = Step {
             sources,
             audio: Some(self.song.embeddings().view()),
             sequences: &[sequence],
             wanted: &[rows - 1],
         };
         let result = engine.install(|| {
-            let logits =
-                engine
-                    .model()
-                    .decode(&runner.cx, &batch, engine.rope(), &mut runner.kv)?;
+            let logits = engine
+                .model()
+                .decode(&runner.cx, &step, engine.rope(), &mut runner.kv)?;
             read(&runner.cx, logits.view())
         })?;
         self.cached.extend_from_slice(tokens);
@@ -269,14 +270,20 @@ impl Session {
             self.step(
                 &prompt.tokens[range.clone()],
                 &prompt.sources[range],
-                |_, _| Ok(()),
+                false,
+                |_, logits| Ok(logits.wait()?),
             )?;
             if progress(self.cached.len() - reused, total).is_break() {
                 return Ok((None, reused));
             }
         }
         let range = self.cached.len()..prompt.tokens.len();
-        let result = self.step(&prompt.tokens[range.clone()], &prompt.sources[range], read)?;
+        let result = self.step(
+            &prompt.tokens[range.clone()],
+            &prompt.sources[range],
+            false,
+            read,
+        )?;
         Ok((Some(result), reused))
     }
 }
@@ -348,7 +355,7 @@ impl Generation<'_> {
             }
             let draw = Generation::draw(&self.history, self.params, self.session.cached.len() + 1);
             let read = |cx: &Context, logits: View<'_>| draw_token(cx, logits, draw);
-            drawn = Some(self.session.step(&[id], &[Source::Token(id)], read)?);
+            drawn = Some(self.session.step(&[id], &[Source::Token(id)], true, read)?);
         };
         self.answer.decode = start.elapsed();
         tracing::debug!(

@@ -4,19 +4,30 @@
 //! ([`Context::plan`](crate::Context::plan)) finds the exact size that the real one needs.
 #![allow(unsafe_code)]
 
+use crate::cuda::{Cuda, DeviceBlock};
 use crate::error::{Error, Result};
 use memmap2::MmapMut;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Elements that every region's start is a multiple of (64 bytes, a cache line and a vector).
-const ALIGN: usize = 16;
+/// Bytes that every region's start is a multiple of: what a GPU's widest accesses like, and more
+/// than a cache line.
+const ALIGN: usize = 256;
 
-/// A block of f32 elements with a first-fit allocator; without storage it only counts.
+/// A block of memory with a first-fit allocator.
 #[derive(Debug)]
 pub(crate) struct Arena {
-    storage: Option<Storage>,
+    storage: Storage,
     free: Mutex<FreeList>,
+}
+
+/// Where an arena's memory is.
+#[derive(Debug)]
+enum Storage {
+    /// Nowhere: the arena only counts.
+    Counting,
+    Host(HostBlock),
+    Device(DeviceBlock),
 }
 
 #[derive(Debug)]
@@ -29,16 +40,27 @@ struct FreeList {
 }
 
 impl Arena {
-    /// An arena of `capacity` elements of zeroed host memory.
+    /// An arena of `capacity` bytes of zeroed host memory.
     pub(crate) fn host(capacity: usize) -> Result<Arc<Arena>> {
-        let bytes = capacity.saturating_mul(size_of::<f32>());
+        Arena::with(capacity, |bytes| Ok(Storage::Host(HostBlock::new(bytes)?)))
+    }
+
+    /// An arena of `capacity` bytes on a GPU.
+    pub(crate) fn device(cuda: &Cuda, capacity: usize) -> Result<Arc<Arena>> {
+        Arena::with(capacity, |bytes| {
+            let block = cuda.allocate(bytes, "the workspace")?;
+            Ok(Storage::Device(block))
+        })
+    }
+
+    fn with(capacity: usize, storage: impl FnOnce(usize) -> Result<Storage>) -> Result<Arc<Arena>> {
         let no_memory = Error::OutOfMemory {
             what: "the workspace",
-            bytes,
+            bytes: capacity,
         };
         let capacity = capacity.checked_next_multiple_of(ALIGN).ok_or(no_memory)?;
         Ok(Arc::new(Arena {
-            storage: Some(Storage::new(capacity)?),
+            storage: storage(capacity.max(ALIGN))?,
             free: FreeList::new(capacity),
         }))
     }
@@ -46,17 +68,17 @@ impl Arena {
     /// An arena without memory or bounds, which only records how far it was filled.
     pub(crate) fn counting() -> Arc<Arena> {
         Arc::new(Arena {
-            storage: None,
+            storage: Storage::Counting,
             free: FreeList::new(usize::MAX / 2),
         })
     }
 
-    /// The most elements that were ever spanned.
+    /// The most bytes that were ever spanned.
     pub(crate) fn peak(&self) -> usize {
         self.lock().peak
     }
 
-    /// A region of `len` elements with whatever they last held.
+    /// A region of `len` bytes with whatever they last held.
     pub(crate) fn take(self: &Arc<Self>, len: usize) -> Result<Region> {
         let offset = self
             .lock()
@@ -123,7 +145,7 @@ impl FreeList {
     }
 }
 
-/// Elements of an arena that belong to one owner until it is dropped.
+/// Bytes of an arena that belong to one owner until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Region {
     arena: Arc<Arena>,
@@ -136,26 +158,36 @@ impl Region {
         self.len
     }
 
-    /// The elements; empty in a counting arena.
+    /// The elements, on the host; empty elsewhere.
     pub(crate) fn data(&self) -> &[f32] {
         match &self.arena.storage {
             // SAFETY: the region lies inside the block (`take` checked it), the block is
-            // initialised and outlives the region, and no other region overlaps it.
-            Some(s) => unsafe {
-                std::slice::from_raw_parts(s.start.as_ptr().add(self.offset), self.len)
+            // initialised, aligned and outlives the region, and no other region overlaps it.
+            Storage::Host(block) => unsafe {
+                let start = block.start.as_ptr().add(self.offset);
+                std::slice::from_raw_parts(start.cast(), self.len / size_of::<f32>())
             },
-            None => &[],
+            _ => &[],
         }
     }
 
-    /// The elements, to write; empty in a counting arena.
+    /// The elements, to write, on the host; empty elsewhere.
     pub(crate) fn data_mut(&mut self) -> &mut [f32] {
         match &self.arena.storage {
             // SAFETY: as in `data`, and `&mut self` makes the access exclusive.
-            Some(s) => unsafe {
-                std::slice::from_raw_parts_mut(s.start.as_ptr().add(self.offset), self.len)
+            Storage::Host(block) => unsafe {
+                let start = block.start.as_ptr().add(self.offset);
+                std::slice::from_raw_parts_mut(start.cast(), self.len / size_of::<f32>())
             },
-            None => &mut [],
+            _ => &mut [],
+        }
+    }
+
+    /// The block on a GPU that the region is a part of, and where in it it begins.
+    pub(crate) fn device(&self) -> Option<(&DeviceBlock, usize)> {
+        match &self.arena.storage {
+            Storage::Device(block) => Some((block, self.offset)),
+            _ => None,
         }
     }
 }
@@ -168,22 +200,21 @@ impl Drop for Region {
     }
 }
 
-/// A zeroed block of f32 elements on a page's boundary.
+/// A zeroed block of host memory on a page's boundary.
 #[derive(Debug)]
-struct Storage {
-    start: NonNull<f32>,
+struct HostBlock {
+    start: NonNull<u8>,
     /// Keeps the block mapped.
     _map: MmapMut,
 }
 
 // SAFETY: the block is plain memory; regions, which borrow it, follow the borrowing rules.
-unsafe impl Send for Storage {}
+unsafe impl Send for HostBlock {}
 // SAFETY: as above.
-unsafe impl Sync for Storage {}
+unsafe impl Sync for HostBlock {}
 
-impl Storage {
-    fn new(elements: usize) -> Result<Storage> {
-        let bytes = elements.max(ALIGN).saturating_mul(size_of::<f32>());
+impl HostBlock {
+    fn new(bytes: usize) -> Result<HostBlock> {
         let no_memory = |_| Error::OutOfMemory {
             what: "the workspace",
             bytes,
@@ -195,7 +226,7 @@ impl Storage {
             tracing::debug!("no huge pages for the workspace: {e}");
         }
         let start = NonNull::from(map.as_mut()).cast();
-        Ok(Storage { start, _map: map })
+        Ok(HostBlock { start, _map: map })
     }
 }
 
@@ -205,19 +236,19 @@ mod tests {
 
     #[test]
     fn regions_are_apart_and_come_back() {
-        let arena = Arena::host(64).unwrap();
-        let mut a = arena.take(10).unwrap();
-        let mut b = arena.take(16).unwrap();
+        let arena = Arena::host(4 * ALIGN).unwrap();
+        let mut a = arena.take(40).unwrap();
+        let mut b = arena.take(ALIGN).unwrap();
         a.data_mut().fill(1.0);
         b.data_mut().fill(2.0);
         assert_eq!(a.data(), [1.0; 10]);
         assert!(matches!(
-            arena.take(33),
-            Err(Error::Workspace { in_use: 32, .. })
+            arena.take(2 * ALIGN + 1),
+            Err(Error::Workspace { in_use, .. }) if in_use == 2 * ALIGN
         ));
         drop(a);
         drop(b);
-        assert_eq!(arena.take(64).unwrap().len(), 64);
+        assert_eq!(arena.take(4 * ALIGN).unwrap().len(), 4 * ALIGN);
     }
 
     #[test]
@@ -236,11 +267,11 @@ mod tests {
     #[test]
     fn counting_finds_the_size_that_the_real_run_needs() {
         let run = |arena: &Arc<Arena>| -> Result<()> {
-            let a = arena.take(100)?;
-            let b = arena.take(50)?;
+            let a = arena.take(1000)?;
+            let b = arena.take(500)?;
             drop(a);
-            let _c = arena.take(120)?;
-            let _d = arena.take(90)?;
+            let _c = arena.take(1200)?;
+            let _d = arena.take(900)?;
             drop(b);
             Ok(())
         };

@@ -2,9 +2,8 @@
 
 use crate::error::Result;
 use crate::weight::{Linear, Weight};
-use crate::{Context, DType, Work};
+use crate::{Context, DType, Device, Target, Work};
 use bytes::Bytes;
-use half::{bf16, f16};
 
 /// Makes the inputs of a case on a device.
 type Prepare = dyn Fn(&Context) -> Result<Trial>;
@@ -17,10 +16,25 @@ type Reference = dyn Fn() -> Vec<f64>;
 pub struct Case {
     /// What is special about it, such as `1x5120x1280 bf16`.
     pub name: String,
-    /// The greatest relative L2 error of the output that passes.
-    pub tolerance: f64,
+    tolerance: Tolerance,
     prepare: Box<Prepare>,
 }
+
+/// The greatest relative L2 errors of a case's output that pass. Inputs are rounded to what the
+/// device holds before the formula sees them.
+#[derive(Clone, Copy)]
+struct Tolerance {
+    host: f64,
+    /// On a GPU in f32.
+    f32: f64,
+    /// On a GPU in bf16.
+    bf16: f64,
+}
+
+/// On a GPU in f32, where an operand is a sum of two bf16: some 4.4e-6 of a product.
+const F32_TOLERANCE: f64 = 1e-5;
+/// On a GPU in bf16, whose rounding of the output alone is 1.7e-3.
+const BF16_TOLERANCE: f64 = 4e-3;
 
 /// A case with its inputs on a device.
 pub struct Trial {
@@ -36,8 +50,41 @@ impl Case {
     ) -> Case {
         Case {
             name: name.into(),
-            tolerance,
+            // What is exact on the host is only copied.
+            tolerance: match tolerance {
+                0.0 => Tolerance {
+                    host: 0.0,
+                    f32: 0.0,
+                    bf16: 0.0,
+                },
+                host => Tolerance {
+                    host,
+                    f32: F32_TOLERANCE,
+                    bf16: BF16_TOLERANCE,
+                },
+            },
             prepare: Box::new(prepare),
+        }
+    }
+
+    /// A case with another tolerance on a GPU in f32.
+    pub(crate) fn f32(mut self, tolerance: f64) -> Case {
+        self.tolerance.f32 = tolerance;
+        self
+    }
+
+    /// A case whose output is f32 from inputs in f32 on every device.
+    pub(crate) fn always_f32(mut self) -> Case {
+        self.tolerance.bf16 = self.tolerance.f32;
+        self
+    }
+
+    /// The greatest relative L2 error of the output that passes.
+    pub fn tolerance(&self, target: Target) -> f64 {
+        match target {
+            Target::Host { .. } => self.tolerance.host,
+            Target::Cuda { dtype: DType::F32 } => self.tolerance.f32,
+            Target::Cuda { .. } => self.tolerance.bf16,
         }
     }
 
@@ -49,12 +96,12 @@ impl Case {
         (self.prepare)(cx)
     }
 
-    /// The workspace that the case needs with `threads` threads, in elements, and its work.
+    /// The workspace that the case needs, in bytes, and its work.
     ///
     /// # Errors
     /// If the case is not valid.
-    pub fn measure(&self, threads: usize) -> Result<(usize, Work)> {
-        let plan = Context::plan(threads);
+    pub fn measure(&self, target: Target) -> Result<(usize, Work)> {
+        let plan = Context::plan(target);
         self.prepare(&plan)?.run(&plan)?;
         let work = plan
             .work()
@@ -75,6 +122,16 @@ impl Trial {
         }
     }
 
+    /// Puts the weights of the inputs on the device that they were made for.
+    ///
+    /// # Errors
+    /// If the device's memory does not hold them.
+    pub fn load(&mut self, device: &Device) -> Result<()> {
+        let plan = Context::plan(device.target());
+        (self.run)(&plan)?;
+        plan.load_onto(device)
+    }
+
     /// Runs the operation and copies its output to host memory.
     ///
     /// # Errors
@@ -91,16 +148,32 @@ impl Trial {
 
 /// Seeded inputs: splitmix64, and normal values by the Box-Muller transform.
 #[derive(Clone, Debug)]
-pub(crate) struct Inputs(u64);
+pub(crate) struct Inputs {
+    state: u64,
+    /// The type that values are rounded to.
+    dtype: DType,
+}
 
 impl Inputs {
-    pub(crate) fn new(seed: u64) -> Inputs {
-        Inputs(seed)
+    /// Inputs for a device, which holds them without rounding.
+    pub(crate) fn new(cx: &Context, seed: u64) -> Inputs {
+        Inputs {
+            state: seed,
+            dtype: cx.dtype(),
+        }
+    }
+
+    /// Inputs that a device holds in f32.
+    pub(crate) fn plain(seed: u64) -> Inputs {
+        Inputs {
+            state: seed,
+            dtype: DType::F32,
+        }
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
@@ -112,11 +185,12 @@ impl Inputs {
 
     /// Normal values of mean zero.
     pub(crate) fn normal(&mut self, len: usize, deviation: f64) -> Vec<f32> {
+        let dtype = self.dtype;
         let mut draw = || {
             let radius = (-2.0 * self.uniform().ln()).sqrt();
             (radius * (std::f64::consts::TAU * self.uniform()).cos() * deviation) as f32
         };
-        (0..len).map(|_| draw()).collect()
+        (0..len).map(|_| dtype.round(draw())).collect()
     }
 
     /// A weight of normal values around `mean`.
@@ -127,19 +201,13 @@ impl Inputs {
         mean: f32,
         deviation: f64,
     ) -> Result<Weight> {
-        let values = self
-            .normal(rows * cols, deviation)
-            .into_iter()
-            .map(|v| v + mean);
-        let bytes: Vec<u8> = match dtype {
-            DType::F32 => values.flat_map(f32::to_le_bytes).collect(),
-            DType::F16 => values
-                .flat_map(|v| f16::from_f32(v).to_le_bytes())
-                .collect(),
-            DType::BF16 => values
-                .flat_map(|v| bf16::from_f32(v).to_le_bytes())
-                .collect(),
-        };
+        let mut values = self.normal(rows * cols, deviation);
+        for value in &mut values {
+            // First to what is stored, then to what the device makes of it.
+            *value = self.dtype.round(dtype.round(*value + mean));
+        }
+        let mut bytes = Vec::new();
+        dtype.narrow(&values, &mut bytes);
         Weight::new(dtype, rows, cols, Bytes::from(bytes))
     }
 

@@ -1,53 +1,186 @@
 //! Where operations run: a device with its workspace.
 
 use crate::arena::Arena;
-use crate::error::Result;
+use crate::cuda::{Cuda, Driver, Launcher, Need};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::tensor::{Tensor, View};
 use crate::work::Work;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::{Batch, DType, Sequence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What computes.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// The CPU.
+    Host(Arc<Host>),
+    /// A GPU, or the virtual one.
+    Cuda(Arc<Cuda>),
+}
+
+/// Which device to compute on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A GPU if there is one that works, else the host.
+    #[default]
+    Auto,
+    /// The CPU.
+    Host,
+    /// A GPU.
+    Cuda,
+    /// The virtual GPU, which emulates one on the CPU.
+    Virtual,
+}
+
+impl Device {
+    /// Opens a device; `host` is the one that the CPU's work is done on. A GPU computes in `dtype`,
+    /// by default bf16.
+    ///
+    /// # Errors
+    /// If there is no such device, naming what is missing, or it does not compute in `dtype`.
+    pub fn open(choice: DeviceChoice, dtype: Option<DType>, host: &Arc<Host>) -> Result<Device> {
+        let cuda = |driver| Cuda::open(driver, dtype.unwrap_or(DType::BF16)).map(Device::Cuda);
+        match choice {
+            DeviceChoice::Cuda => cuda(Driver::Hardware),
+            DeviceChoice::Virtual => cuda(Driver::Virtual),
+            DeviceChoice::Host => Device::on_host(dtype, host),
+            DeviceChoice::Auto => cuda(Driver::Hardware).or_else(|e| {
+                tracing::debug!("no GPU: {e}");
+                Device::on_host(dtype, host)
+            }),
+        }
+    }
+
+    fn on_host(dtype: Option<DType>, host: &Arc<Host>) -> Result<Device> {
+        match dtype {
+            None | Some(DType::F32) => Ok(Device::Host(host.clone())),
+            Some(dtype) => Err(Error::NoDevice {
+                device: "host",
+                reason: format!("computes in f32, not in {dtype}"),
+            }),
+        }
+    }
+
+    /// `host`, `cuda` or `virtual`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Device::Host(_) => "host",
+            Device::Cuda(cuda) => cuda.driver().device(),
+        }
+    }
+
+    /// The device in words: its name, and what makes its code.
+    pub fn describe(&self) -> String {
+        match self {
+            Device::Host(host) => {
+                format!(
+                    "the host ({}, {} threads)",
+                    host.isa().name(),
+                    host.threads()
+                )
+            }
+            Device::Cuda(cuda) => cuda.describe(),
+        }
+    }
+
+    /// Waits for all work.
+    ///
+    /// # Errors
+    /// If some of it failed.
+    pub fn synchronize(&self) -> Result<()> {
+        match self {
+            Device::Host(_) => Ok(()),
+            Device::Cuda(cuda) => cuda.synchronize(),
+        }
+    }
+
+    /// What a dry run for this device is for.
+    pub fn target(&self) -> Target {
+        match self {
+            Device::Host(host) => Target::Host {
+                threads: host.threads(),
+            },
+            Device::Cuda(cuda) => Target::Cuda {
+                dtype: cuda.dtype(),
+            },
+        }
+    }
+}
+
+/// What a dry run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A host of so many threads.
+    Host {
+        /// Threads of the host.
+        threads: usize,
+    },
+    /// A GPU that computes in a type.
+    Cuda {
+        /// Type of weights and activations.
+        dtype: DType,
+    },
+}
+
+impl Target {
+    /// Type of activations.
+    pub fn dtype(self) -> DType {
+        match self {
+            Target::Host { .. } => DType::F32,
+            Target::Cuda { dtype } => dtype,
+        }
+    }
+}
 
 /// A device and the memory for activations on it.
 #[derive(Debug)]
 pub struct Context {
-    device: Device,
+    runs: Runs,
+    target: Target,
     arena: Arc<Arena>,
     poison: bool,
 }
 
-/// What runs an operation.
+/// How operations run.
 #[derive(Debug)]
-pub(crate) enum Device {
-    Host(Arc<Host>),
-    /// Checks shapes and counts, and computes nothing.
-    Plan {
-        threads: usize,
-        calls: Mutex<Vec<(&'static str, Work)>>,
-    },
+enum Runs {
+    On(Device),
+    /// Not at all: they check shapes, take their workspace and are noted.
+    Dry(Notes),
+}
+
+/// What a dry run notes.
+#[derive(Debug, Default)]
+struct Notes {
+    calls: Mutex<Vec<(&'static str, Work)>>,
+    needs: Mutex<Vec<Need>>,
 }
 
 impl Context {
-    /// The host device with a workspace of `elements` f32 elements.
+    /// A device with a workspace of `bytes` bytes.
     ///
     /// # Errors
     /// If the memory cannot be had.
-    pub fn host(host: Arc<Host>, elements: usize) -> Result<Context> {
+    pub fn new(device: &Device, bytes: usize) -> Result<Context> {
+        let arena = match device {
+            Device::Host(_) => Arena::host(bytes)?,
+            Device::Cuda(cuda) => Arena::device(cuda, bytes)?,
+        };
         Ok(Context {
-            device: Device::Host(host),
-            arena: Arena::host(elements)?,
+            runs: Runs::On(device.clone()),
+            target: device.target(),
+            arena,
             poison: false,
         })
     }
 
-    /// A dry run of a host device with `threads` threads: operations check their arguments, take
-    /// their workspace and note their work, but compute nothing. What it counted is in
-    /// [`Context::workspace_peak`] and [`Context::work`].
-    pub fn plan(threads: usize) -> Context {
+    /// A dry run: operations check their arguments, take their workspace and note their work and
+    /// the weights that they need, but compute nothing. What it counted is in
+    /// [`Context::workspace_peak`] and [`Context::work`]; [`Context::load_onto`] loads the weights.
+    pub fn plan(target: Target) -> Context {
         Context {
-            device: Device::Plan {
-                threads,
-                calls: Mutex::default(),
-            },
+            runs: Runs::Dry(Notes::default()),
+            target,
             arena: Arena::counting(),
             poison: false,
         }
@@ -59,83 +192,173 @@ impl Context {
         self
     }
 
-    /// The most elements of workspace that were ever spanned.
+    /// Type of activations.
+    pub fn dtype(&self) -> DType {
+        self.target.dtype()
+    }
+
+    /// Whether operations run on a GPU, or would.
+    pub(crate) fn is_gpu(&self) -> bool {
+        matches!(self.target, Target::Cuda { .. })
+    }
+
+    /// The most bytes of workspace that were ever spanned.
     pub fn workspace_peak(&self) -> usize {
         self.arena.peak()
     }
 
     /// On a dry run: the operations in the order of their calls, with the work of each.
     pub fn work(&self) -> Vec<(&'static str, Work)> {
-        match &self.device {
-            Device::Plan { calls, .. } => {
-                calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
-            }
-            Device::Host(_) => Vec::new(),
+        match &self.runs {
+            Runs::Dry(notes) => lock(&notes.calls).clone(),
+            Runs::On(_) => Vec::new(),
         }
     }
 
-    /// A matrix `[rows, cols]` from the workspace, holding whatever was there before.
+    /// On a dry run: loads the weights that it needed onto a device, as far as they are not there.
+    ///
+    /// # Errors
+    /// If the device's memory does not hold them, or a copy fails.
+    pub fn load_onto(&self, device: &Device) -> Result<()> {
+        match (&self.runs, device) {
+            (Runs::Dry(notes), Device::Cuda(cuda)) => cuda.load(&lock(&notes.needs)),
+            // The host reads them where they are.
+            _ => Ok(()),
+        }
+    }
+
+    /// A matrix `[rows, cols]` of activations from the workspace, holding whatever was there
+    /// before.
     ///
     /// # Errors
     /// If the workspace is used up.
     pub fn tensor(&self, rows: usize, cols: usize) -> Result<Tensor> {
-        let region = self.arena.take(rows.saturating_mul(cols))?;
-        let mut tensor = Tensor::new(region, rows, cols);
+        self.tensor_of(self.dtype(), rows, cols)
+    }
+
+    /// As [`Context::tensor`], in f32 on every device.
+    ///
+    /// # Errors
+    /// If the workspace is used up.
+    pub fn tensor_f32(&self, rows: usize, cols: usize) -> Result<Tensor> {
+        self.tensor_of(DType::F32, rows, cols)
+    }
+
+    fn tensor_of(&self, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
+        let bytes = rows.saturating_mul(cols).saturating_mul(dtype.size());
+        let region = self.arena.take(bytes)?;
+        let mut tensor = Tensor::new(region, dtype, rows, cols);
         if self.poison {
-            tensor.data_mut().fill(f32::NAN);
+            tensor.poison()?;
         }
         Ok(tensor)
     }
 
-    /// A matrix `[values.len() / cols, cols]` with these values.
+    /// A matrix `[values.len() / cols, cols]` of activations with these values, rounded to their
+    /// type.
     ///
     /// # Errors
-    /// If the workspace is used up.
+    /// If the workspace is used up, or a copy fails.
     pub fn upload(&self, values: &[f32], cols: usize) -> Result<Tensor> {
         let mut tensor = self.tensor(values.len().checked_div(cols).unwrap_or(0), cols)?;
-        for (to, from) in tensor.data_mut().iter_mut().zip(values) {
-            *to = *from;
-        }
+        tensor.write(values)?;
         Ok(tensor)
     }
 
-    /// A copy of `x`, from whatever workspace.
+    /// As [`Context::upload`], in f32 on every device.
     ///
     /// # Errors
-    /// If the workspace is used up.
-    pub fn copy(&self, x: View<'_>) -> Result<Tensor> {
-        let mut tensor = self.tensor(x.rows(), x.cols())?;
-        let rows = tensor.data_mut().chunks_exact_mut(x.cols().max(1));
-        for (row, to) in rows.enumerate() {
-            to.copy_from_slice(x.row(row));
-        }
+    /// If the workspace is used up, or a copy fails.
+    pub fn upload_f32(&self, values: &[f32], cols: usize) -> Result<Tensor> {
+        let mut tensor = self.tensor_f32(values.len().checked_div(cols).unwrap_or(0), cols)?;
+        tensor.write(values)?;
         Ok(tensor)
     }
 
-    /// Runs an operation: on the host, or only notes it.
-    pub(crate) fn run(&self, op: &'static str, work: Work, host: impl FnOnce(&Host)) {
-        match &self.device {
-            Device::Host(device) => host(device),
-            Device::Plan { calls, .. } => {
-                calls
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push((op, work));
+    /// Integers for kernels to read: on a GPU in its memory, on the host nothing.
+    pub(crate) fn integers(&self, values: &[i32]) -> Result<Tensor> {
+        let Target::Cuda { .. } = self.target else {
+            return self.tensor_f32(0, 0);
+        };
+        // Four bytes each, as f32.
+        let mut tensor = self.tensor_f32(1, values.len())?;
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        tensor.write_bytes(&bytes)?;
+        Ok(tensor)
+    }
+
+    /// The rows of a step, as operations of the decoder take them.
+    ///
+    /// # Errors
+    /// If the workspace is used up, or a copy fails.
+    pub fn batch<'a>(&self, sequences: &'a [Sequence<'a>]) -> Result<Batch<'a>> {
+        Batch::new(self, sequences)
+    }
+
+    /// A copy of `x`, from whatever workspace on the same device.
+    ///
+    /// # Errors
+    /// If the workspace is used up, or a copy fails.
+    pub fn copy(&self, x: View<'_>) -> Result<Tensor> {
+        let mut tensor = self.tensor_of(x.dtype(), x.rows(), x.cols())?;
+        tensor.copy(x)?;
+        Ok(tensor)
+    }
+
+    /// Runs an operation, which writes to `out`, on the device; a dry run notes it.
+    pub(crate) fn run<T>(
+        &self,
+        op: &'static str,
+        work: Work,
+        out: T,
+        host: impl FnOnce(&Host, T),
+        cuda: impl FnOnce(&Launcher<'_>, T) -> Result<()>,
+    ) -> Result<()> {
+        match &self.runs {
+            Runs::On(Device::Host(device)) => host(device, out),
+            Runs::On(Device::Cuda(device)) => cuda(&Launcher::Gpu(device), out)?,
+            Runs::Dry(notes) => {
+                lock(&notes.calls).push((op, work));
+                if let Target::Cuda { dtype } = self.target {
+                    let needs = &notes.needs;
+                    cuda(&Launcher::Plan { dtype, needs }, out)?;
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Scratch of `each` f32 elements for every thread that `tasks` tasks can keep busy; nothing
+    /// on a GPU.
+    pub(crate) fn host_scratch_for(&self, tasks: usize, each: usize) -> Result<Tensor> {
+        match self.target {
+            Target::Host { threads } => self.tensor_f32(threads.min(tasks), each),
+            Target::Cuda { .. } => self.tensor_f32(0, 0),
         }
     }
 
-    /// Scratch of `each` elements for every thread that `tasks` tasks can keep busy.
-    pub(crate) fn host_scratch_for(&self, tasks: usize, each: usize) -> Result<Tensor> {
-        let threads = match &self.device {
-            Device::Host(host) => host.threads(),
-            Device::Plan { threads, .. } => *threads,
-        };
-        self.tensor(threads.min(tasks), each)
-    }
-
-    /// Scratch of `each` elements for every thread of the host.
+    /// Scratch of `each` f32 elements for every thread of the host; nothing on a GPU.
     pub(crate) fn host_scratch(&self, each: usize) -> Result<Tensor> {
         self.host_scratch_for(usize::MAX, each)
     }
+
+    /// Scratch `[rows, cols]` on a GPU, in f32; nothing on the host.
+    pub(crate) fn device_scratch(&self, rows: usize, cols: usize) -> Result<Tensor> {
+        match self.target {
+            Target::Host { .. } => self.tensor_f32(0, 0),
+            Target::Cuda { .. } => self.tensor_f32(rows, cols),
+        }
+    }
+
+    /// Activations `[rows, cols]` that only a GPU needs; nothing on the host.
+    pub(crate) fn device_tensor(&self, rows: usize, cols: usize) -> Result<Tensor> {
+        match self.target {
+            Target::Host { .. } => self.tensor(0, 0),
+            Target::Cuda { .. } => self.tensor(rows, cols),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

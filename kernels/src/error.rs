@@ -33,13 +33,13 @@ pub enum Error {
         found: usize,
     },
     /// The workspace that was planned is too small for what was asked of it.
-    #[error("workspace: {requested} elements do not fit ({in_use} of {capacity} elements in use)")]
+    #[error("workspace: {requested} bytes do not fit ({in_use} of {capacity} bytes in use)")]
     Workspace {
-        /// Elements asked for.
+        /// Bytes asked for.
         requested: usize,
-        /// Elements in use.
+        /// Bytes in use.
         in_use: usize,
-        /// Elements that the workspace holds.
+        /// Bytes that the workspace holds.
         capacity: usize,
     },
     /// Memory could not be had from the system.
@@ -56,6 +56,34 @@ pub enum Error {
         /// Threads asked for.
         threads: usize,
         /// The system's reason.
+        reason: String,
+    },
+    /// There is no such device, or what it needs is missing.
+    #[error("{device}: {reason}")]
+    NoDevice {
+        /// The device that was asked for.
+        device: &'static str,
+        /// What is missing, and how to come by it.
+        reason: String,
+    },
+    /// A kernel did not compile.
+    #[error("{source_file} does not compile for {architecture} with NVRTC {nvrtc}:\n{log}")]
+    Compile {
+        /// The kernel's source.
+        source_file: &'static str,
+        /// The architecture, such as `sm_90a`.
+        architecture: String,
+        /// The compiler's version.
+        nvrtc: String,
+        /// What the compiler said.
+        log: String,
+    },
+    /// The GPU's driver refused something or a kernel failed.
+    #[error("{what}: {reason}")]
+    Cuda {
+        /// What was being done.
+        what: String,
+        /// The driver's error, and on the virtual GPU its report.
         reason: String,
     },
 }

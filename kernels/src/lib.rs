@@ -19,6 +19,7 @@
 mod arena;
 mod case;
 mod context;
+mod cuda;
 mod dtype;
 mod error;
 mod host;
@@ -33,11 +34,12 @@ mod weight;
 mod work;
 
 pub use case::{Case, Trial};
-pub use context::Context;
+pub use context::{Context, Device, DeviceChoice, Target};
+pub use cuda::{Cuda, Driver};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use host::{Host, Isa};
-pub use kv_cache::{KvCache, PAGE, Sequence};
+pub use kv_cache::{Batch, KvCache, PAGE, Sequence};
 pub use ops::{Op, registry};
 pub use sampling::{History, Sampling};
 pub use tensor::{Tensor, View, ViewMut};

@@ -1,6 +1,8 @@
-//! Activations: row-major f32 matrices in a device's workspace, and views of them.
+//! Activations: row-major matrices in a device's workspace, and views of them.
 
+use crate::DType;
 use crate::arena::Region;
+use crate::error::Result;
 use std::ops::Range;
 
 /// A matrix `[rows, cols]` in the workspace of the [`Context`](crate::Context) that made it; its
@@ -8,14 +10,25 @@ use std::ops::Range;
 #[derive(Debug)]
 pub struct Tensor {
     region: Region,
+    dtype: DType,
     rows: usize,
     cols: usize,
 }
 
 impl Tensor {
-    pub(crate) fn new(region: Region, rows: usize, cols: usize) -> Tensor {
-        debug_assert_eq!(region.len(), rows * cols);
-        Tensor { region, rows, cols }
+    pub(crate) fn new(region: Region, dtype: DType, rows: usize, cols: usize) -> Tensor {
+        debug_assert_eq!(region.len(), rows * cols * dtype.size());
+        Tensor {
+            region,
+            dtype,
+            rows,
+            cols,
+        }
+    }
+
+    /// Type of the elements: f32 on the host.
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// Rows of the matrix.
@@ -79,6 +92,7 @@ impl Tensor {
         let (offset, stride) = (row * self.cols + col, self.cols);
         View {
             region: &self.region,
+            dtype: self.dtype,
             offset,
             rows,
             cols,
@@ -95,6 +109,7 @@ impl Tensor {
         let (offset, stride) = (row * self.cols + col, self.cols);
         ViewMut {
             region: &mut self.region,
+            dtype: self.dtype,
             offset,
             rows,
             cols,
@@ -121,13 +136,68 @@ impl Tensor {
         &self.region.data()[row * self.cols..][..self.cols]
     }
 
-    /// The elements, copied to host memory; none on a dry run.
-    pub fn to_vec(&self) -> Vec<f32> {
-        self.region.data().to_vec()
+    /// The elements, copied to host memory and widened; none on a dry run.
+    ///
+    /// # Errors
+    /// If a copy, or what was to compute the elements, failed.
+    pub fn to_vec(&self) -> Result<Vec<f32>> {
+        self.view().to_vec()
     }
 
-    pub(crate) fn data(&self) -> &[f32] {
-        self.region.data()
+    /// Puts `values`, rounded to the tensor's type, into the head of the tensor; nothing on a dry
+    /// run.
+    pub(crate) fn write(&mut self, values: &[f32]) -> Result<()> {
+        self.write_rows(0, values)
+    }
+
+    /// Copies `x`, which has this tensor's shape and type and is on its device.
+    pub(crate) fn copy(&mut self, x: View<'_>) -> Result<()> {
+        let (to, from) = (self.region.device(), x.region.device());
+        let (Some((to, start)), Some((from, offset))) = (to, from) else {
+            return self.write_rows(0, &x.to_vec()?);
+        };
+        let size = self.dtype.size();
+        // All rows at once where nothing lies between them.
+        let (rows, cols) = match x.stride == x.cols {
+            true => (self.rows.min(1), x.cols * x.rows),
+            false => (self.rows, x.cols),
+        };
+        for row in 0..rows {
+            let from = (from, offset + (x.offset + row * x.stride) * size);
+            to.copy(start + row * cols * size, from, cols * size)?;
+        }
+        Ok(())
+    }
+
+    /// Puts `values`, rounded to the tensor's type, over the rows from `row` on.
+    pub(crate) fn write_rows(&mut self, row: usize, values: &[f32]) -> Result<()> {
+        let start = row * self.cols;
+        if let Some((block, offset)) = self.region.device() {
+            let mut bytes = Vec::with_capacity(values.len() * self.dtype.size());
+            self.dtype.narrow(values, &mut bytes);
+            return block.write(offset + start * self.dtype.size(), &bytes);
+        }
+        let rows = self.region.data_mut().iter_mut().skip(start);
+        rows.zip(values).for_each(|(to, from)| *to = *from);
+        Ok(())
+    }
+
+    /// Puts `bytes` into the head of a tensor on a GPU.
+    pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        match self.region.device() {
+            Some((block, offset)) => block.write(offset, bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Fills the tensor with NaN.
+    pub(crate) fn poison(&mut self) -> Result<()> {
+        self.region.data_mut().fill(f32::NAN);
+        match self.region.device() {
+            // All ones is a NaN in every type.
+            Some((block, offset)) => block.fill(offset, self.region.len(), u8::MAX),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn data_mut(&mut self) -> &mut [f32] {
@@ -139,6 +209,7 @@ impl Tensor {
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     region: &'a Region,
+    dtype: DType,
     offset: usize,
     rows: usize,
     cols: usize,
@@ -146,6 +217,25 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// Type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Elements from one row's start to the next one's.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Where the first element is on the GPU; 0 elsewhere.
+    pub(crate) fn address(&self) -> u64 {
+        let offset = (self.offset * self.dtype.size()) as u64;
+        match self.region.device() {
+            Some((block, start)) => block.address() + start as u64 + offset,
+            None => 0,
+        }
+    }
+
     /// Rows of the matrix.
     pub fn rows(&self) -> usize {
         self.rows
@@ -194,14 +284,36 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The elements, copied to host memory row after row; none on a dry run.
-    pub fn to_vec(&self) -> Vec<f32> {
-        if self.region.data().is_empty() {
-            return Vec::new();
+    /// Waits until the elements are computed.
+    ///
+    /// # Errors
+    /// If what was to compute them failed.
+    pub fn wait(&self) -> Result<()> {
+        match self.region.device() {
+            Some((block, _)) => block.wait(),
+            None => Ok(()),
         }
-        (0..self.rows)
-            .flat_map(|r| self.row(r).iter().copied())
-            .collect()
+    }
+
+    /// The elements, copied to host memory row after row and widened; none on a dry run.
+    ///
+    /// # Errors
+    /// If a copy, or what was to compute the elements, failed.
+    pub fn to_vec(&self) -> Result<Vec<f32>> {
+        let rows = || 0..if self.cols == 0 { 0 } else { self.rows };
+        if let Some((block, start)) = self.region.device() {
+            let size = self.dtype.size();
+            let span = rows().len().saturating_sub(1) * self.stride + self.cols;
+            let mut bytes = vec![0; if self.rows == 0 { 0 } else { span * size }];
+            block.read(start + self.offset * size, &mut bytes)?;
+            let values = self.dtype.widen(&bytes);
+            let row = |r: usize| values[r * self.stride..][..self.cols].iter().copied();
+            return Ok(rows().flat_map(row).collect());
+        }
+        if self.region.data().is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(rows().flat_map(|r| self.row(r).iter().copied()).collect())
     }
 }
 
@@ -233,6 +345,7 @@ impl<'a> From<&'a Tensor> for View<'a> {
 #[derive(Debug)]
 pub struct ViewMut<'a> {
     region: &'a mut Region,
+    dtype: DType,
     offset: usize,
     rows: usize,
     cols: usize,
@@ -254,6 +367,7 @@ impl<'a> ViewMut<'a> {
     pub fn as_view(&self) -> View<'_> {
         let ViewMut {
             ref region,
+            dtype,
             offset,
             rows,
             cols,
@@ -261,6 +375,7 @@ impl<'a> ViewMut<'a> {
         } = *self;
         View {
             region,
+            dtype,
             offset,
             rows,
             cols,

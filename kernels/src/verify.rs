@@ -2,8 +2,7 @@
 
 use crate::case::Case;
 use crate::error::Result;
-use crate::{Context, Host, registry};
-use std::sync::Arc;
+use crate::{Context, Device, registry};
 
 /// What one case showed.
 #[derive(Clone, Debug)]
@@ -27,24 +26,25 @@ impl Finding {
     }
 }
 
-/// Runs every case of every registered operation on the host, in a workspace of just the planned
+/// Runs every case of every registered operation on a device, in a workspace of just the planned
 /// size that is filled with NaN, and calls `report` with each finding.
 ///
 /// # Errors
-/// If an operation refuses a case.
-pub fn verify(host: &Arc<Host>, mut report: impl FnMut(Finding)) -> Result<()> {
+/// If an operation refuses a case, or the device fails.
+pub fn verify(device: &Device, mut report: impl FnMut(Finding)) -> Result<()> {
     for op in registry() {
         for case in (op.cases)() {
-            report(verify_case(host, op.name, &case)?);
+            report(verify_case(device, op.name, &case)?);
         }
     }
     Ok(())
 }
 
-fn verify_case(host: &Arc<Host>, op: &'static str, case: &Case) -> Result<Finding> {
-    let (workspace, _) = case.measure(host.threads())?;
-    let cx = Context::host(host.clone(), workspace)?.poisoned();
+fn verify_case(device: &Device, op: &'static str, case: &Case) -> Result<Finding> {
+    let (workspace, _) = case.measure(device.target())?;
+    let cx = Context::new(device, workspace)?.poisoned();
     let mut trial = case.prepare(&cx)?;
+    trial.load(device)?;
     let found = trial.run(&cx)?;
     let expected = trial.reference();
     let (mut max_abs, mut error, mut norm) = (0f64, 0f64, 0f64);
@@ -71,19 +71,20 @@ fn verify_case(host: &Arc<Host>, op: &'static str, case: &Case) -> Result<Findin
         case: case.name.clone(),
         max_abs,
         relative,
-        tolerance: case.tolerance,
+        tolerance: case.tolerance(device.target()),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
+    use crate::{Host, Isa};
+    use std::sync::Arc;
 
     #[test]
     fn every_operation_follows_its_formula_on_every_instruction_set() {
         for isa in Isa::available() {
-            let host = Arc::new(Host::with_isa(2, isa).unwrap());
+            let host = Device::Host(Arc::new(Host::with_isa(2, isa).unwrap()));
             let mut cases = 0;
             verify(&host, |finding| {
                 assert!(finding.passed(), "{isa:?}: {finding:?}");

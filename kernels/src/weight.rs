@@ -59,6 +59,10 @@ impl Weight {
         self.data.len()
     }
 
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
     /// Bytes of one row.
     pub(crate) fn row_bytes(&self) -> usize {
         self.cols * self.dtype.size()
@@ -222,6 +226,16 @@ impl Linear {
                 out[col - cols.start] = bias.as_ref().map_or(0.0, |b| b.get(0, col - first));
             }
             first = part.end;
+        }
+    }
+
+    /// Widens one row of the stack into the head of `out`.
+    pub(crate) fn widen_row(&self, mut row: usize, out: &mut [f32]) {
+        for (weight, _) in &self.parts {
+            if row < weight.rows {
+                return weight.widen_row(row, &mut out[..weight.cols]);
+            }
+            row -= weight.rows;
         }
     }
 

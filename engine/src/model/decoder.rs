@@ -3,10 +3,10 @@
 use super::bind::Bind;
 use crate::error::Error;
 use gamut_kernels::ops::{
-    QkNorm, RmsNorm, Rope, Source, attention_paged, embed, gather, gemm, gemm_add, gemm_swiglu,
-    rms_norm, rope_kv,
+    QkNorm, RmsNorm, Rope, Source, attention_paged, embed, gather, gemm, gemm_add, gemm_f32,
+    gemm_swiglu, rms_norm, rope_kv,
 };
-use gamut_kernels::{Context, KvCache, Linear, Sequence, Tensor, View, Weight};
+use gamut_kernels::{Batch, Context, KvCache, Linear, Sequence, Tensor, View, Weight};
 use gamut_loader::TextConfig;
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ struct Layer {
 
 /// What one step of the decoder reads.
 #[derive(Clone, Copy)]
-pub(crate) struct Batch<'a> {
+pub(crate) struct Step<'a> {
     /// The embedding of every row.
     pub(crate) sources: &'a [Source],
     /// The projected audio, where a source asks for it.
@@ -62,28 +62,29 @@ impl Decoder {
         })
     }
 
-    /// Writes the batch's keys and values and returns the logits `[wanted.len(), vocab]`.
+    /// Writes the step's keys and values and returns the logits `[wanted.len(), vocab]`.
     pub(super) fn forward(
         &self,
         cx: &Context,
-        batch: &Batch<'_>,
+        step: &Step<'_>,
         rope: &Rope,
         kv: &mut KvCache,
     ) -> Result<Tensor, Error> {
-        let mut x = embed(cx, &self.embed_tokens, batch.audio, batch.sources)?;
+        let batch = cx.batch(step.sequences)?;
+        let mut x = embed(cx, &self.embed_tokens, step.audio, step.sources)?;
         for (i, layer) in self.layers.iter().enumerate() {
-            let attended = layer.attend(cx, &x, batch.sequences, rope, kv, i)?;
+            let attended = layer.attend(cx, &x, &batch, rope, kv, i)?;
             if i + 1 == self.layers.len() {
                 // Nobody reads the other rows any more.
-                x = gather(cx, &x, batch.wanted)?;
-                let attended = gather(cx, &attended, batch.wanted)?;
+                x = gather(cx, &x, step.wanted)?;
+                let attended = gather(cx, &attended, step.wanted)?;
                 layer.feed_forward(cx, &attended, &mut x)?;
             } else {
                 layer.feed_forward(cx, &attended, &mut x)?;
             }
         }
         let x = rms_norm(cx, &x, &self.norm)?;
-        Ok(gemm(cx, &x, &self.lm_head)?)
+        Ok(gemm_f32(cx, &x, &self.lm_head)?)
     }
 }
 
@@ -123,16 +124,16 @@ impl Layer {
         &self,
         cx: &Context,
         x: &Tensor,
-        sequences: &[Sequence<'_>],
+        batch: &Batch<'_>,
         rope: &Rope,
         kv: &mut KvCache,
         layer: usize,
     ) -> Result<Tensor, Error> {
         let h = rms_norm(cx, x, &self.input_layernorm)?;
         let mut qkv = gemm(cx, &h, &self.qkv_proj)?;
-        rope_kv(cx, &mut qkv, sequences, &self.qk_norm, rope, kv, layer)?;
+        rope_kv(cx, &mut qkv, batch, &self.qk_norm, rope, kv, layer)?;
         let q = qkv.columns(0, self.o_proj.inputs());
-        Ok(attention_paged(cx, q, sequences, kv, layer)?)
+        Ok(attention_paged(cx, q, batch, kv, layer)?)
     }
 
     fn feed_forward(&self, cx: &Context, attended: &Tensor, x: &mut Tensor) -> Result<(), Error> {

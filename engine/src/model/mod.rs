@@ -6,7 +6,7 @@ mod expert;
 mod fusion;
 mod projector;
 
-pub(crate) use decoder::Batch;
+pub(crate) use decoder::Step;
 
 use crate::error::Error;
 use crate::observe::{Observer, Stage};
@@ -95,7 +95,7 @@ impl Model {
         let mut streams = cx.tensor(n, 2 * d)?;
         {
             let mel = log_mel(cx, samples, &self.mel_bank)?;
-            observer.output(Stage::Mel, mel.view());
+            observer.output(Stage::Mel, mel.view())?;
             let experts = [
                 (Stage::Temporal, &self.temporal_expert, 0),
                 (Stage::Global, &self.global_expert, d),
@@ -113,13 +113,13 @@ impl Model {
                         observer.progress(stage, done, total);
                     })?;
                 }
-                observer.output(stage, streams.columns(column, d));
+                observer.output(stage, streams.columns(column, d))?;
             }
         }
         let fused = self.fusion.forward(cx, &mut streams)?;
-        observer.output(Stage::Fused, fused.view());
+        observer.output(Stage::Fused, fused.view())?;
         let projected = self.projector.forward(cx, &fused)?;
-        observer.output(Stage::Projected, projected.view());
+        observer.output(Stage::Projected, projected.view())?;
         Ok(projected)
     }
 
@@ -127,10 +127,10 @@ impl Model {
     pub(crate) fn decode(
         &self,
         cx: &Context,
-        batch: &Batch<'_>,
+        step: &Step<'_>,
         rope: &Rope,
         kv: &mut KvCache,
     ) -> Result<Tensor, Error> {
-        self.language_model.forward(cx, batch, rope, kv)
+        self.language_model.forward(cx, step, rope, kv)
     }
 }

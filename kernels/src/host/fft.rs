@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn every_bin_by_the_definition() {
-        let values = Inputs::new(3).normal(POINTS * LANES, 1.0);
+        let values = Inputs::plain(3).normal(POINTS * LANES, 1.0);
         let frames: [Lanes; POINTS] =
             std::array::from_fn(|n| std::array::from_fn(|lane| values[n * LANES + lane]));
         let found = Isa::Portable.run(Spectrum(&frames));

@@ -7,10 +7,11 @@
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Arg, Define, Grid, Launcher, Source};
 use crate::error::{Result, check, ensure};
 use crate::host::softmax::{Attention, scratch_len};
 use crate::tensor::{Tensor, View, ViewMut};
-use crate::{Context, Host, Work, reference};
+use crate::{Context, DType, Host, Work, reference};
 use std::ops::Range;
 
 /// Queries, keys and values of one problem.
@@ -58,15 +59,21 @@ pub fn attention(cx: &Context, heads: usize, problems: &[Qkv<'_>]) -> Result<Ten
     }
     let mut y = cx.tensor(problems.iter().map(|p| p.q.rows()).sum(), width)?;
     let mut scratch = cx.host_scratch(scratch_len(TILE_ROWS, width / heads))?;
-    cx.run(OP, Work::new(operations, elements, 0), |host| {
-        let mut row = 0;
-        for problem in problems {
-            let rows = problem.q.rows();
-            let out = y.rows_from_mut(row, rows);
-            host_attention(host, width / heads, problem, out, scratch.data_mut());
-            row += rows;
-        }
-    });
+    cx.run(
+        OP,
+        Work::new(operations, elements, 0),
+        &mut y,
+        |host, y| {
+            let mut row = 0;
+            for problem in problems {
+                let rows = problem.q.rows();
+                let out = y.rows_from_mut(row, rows);
+                host_attention(host, width / heads, problem, out, scratch.data_mut());
+                row += rows;
+            }
+        },
+        |gpu, y| launch(gpu, heads, problems, y),
+    )?;
     Ok(y)
 }
 
@@ -135,6 +142,67 @@ fn host_attention(
     );
 }
 
+/// The kernels of this operation.
+const CUDA: Source = Source {
+    file: "attention.cu",
+    text: include_str!("attention.cu"),
+};
+
+/// Problems that one launch takes.
+const PROBLEMS: usize = 16;
+/// Queries of a block, and keys that it takes at a time.
+const BLOCK: usize = 64;
+/// Threads of a block.
+pub(super) const THREADS: u32 = 128;
+/// Widest head of the kernels.
+const MAX_HEAD_DIM: usize = 128;
+
+/// The macro that kernels of attention are compiled with.
+pub(super) fn define_head_dim(op: &'static str, head_dim: usize) -> Result<[Define; 1]> {
+    let fits = head_dim.is_multiple_of(2) && head_dim <= MAX_HEAD_DIM;
+    let expected = format!("even and at most {MAX_HEAD_DIM} on a GPU");
+    ensure(op, fits, "head_dim", head_dim, expected)?;
+    Ok([("HEAD_DIM", head_dim)])
+}
+
+/// Bytes of shared memory for so many rows of a head.
+pub(super) fn shared_rows(rows: usize, head_dim: usize, dtype: DType) -> usize {
+    rows * (head_dim.next_multiple_of(16) + 8) * dtype.size()
+}
+
+fn launch(gpu: &Launcher<'_>, heads: usize, problems: &[Qkv<'_>], y: &Tensor) -> Result<()> {
+    let head_dim = y.cols() / heads;
+    let mut grid = Grid::new([0, heads, 1], THREADS);
+    grid.shared = shared_rows(2 * BLOCK, head_dim, y.dtype());
+    let mut first_row = 0;
+    for problems in problems.chunks(PROBLEMS) {
+        let mut fields = Vec::new();
+        grid.blocks[0] = 0;
+        for Qkv { q, k, v } in problems {
+            fields.push(Arg::Struct(vec![
+                (*q).into(),
+                (*k).into(),
+                (*v).into(),
+                q.stride().into(),
+                k.stride().into(),
+                v.stride().into(),
+                q.rows().into(),
+                k.rows().into(),
+                first_row.into(),
+                grid.blocks[0].into(),
+            ]));
+            first_row += q.rows();
+            grid.blocks[0] += q.rows().div_ceil(BLOCK);
+        }
+        let unused = || Arg::Struct(vec![Arg::Pointer(0); 7]);
+        fields.resize_with(PROBLEMS, unused);
+        let defines = define_head_dim("attention", head_dim)?;
+        let args = [y.into(), Arg::Struct(fields), problems.len().into()];
+        gpu.launch((&CUDA, "attention"), &defines, grid, args)?;
+    }
+    Ok(())
+}
+
 pub(super) const ATTENTION: Op = Op {
     name: "attention",
     cases,
@@ -147,7 +215,7 @@ fn cases() -> Vec<Case> {
         let name = format!("{} of {heads}x{head_dim}, {tq} over {tk}", sizes.len());
         Case::new(name, 1e-6, move |cx| {
             let width = heads * head_dim;
-            let mut inputs = Inputs::new((tq * tk + head_dim) as u64);
+            let mut inputs = Inputs::new(cx, (tq * tk + head_dim) as u64);
             let mut draw = |rows: usize| {
                 let values = inputs.normal(rows * width, 1.5);
                 Ok((reference::widen(&values), cx.upload(&values, width)?))
@@ -170,7 +238,7 @@ fn cases() -> Vec<Case> {
                             v: v.view(),
                         });
                     }
-                    Ok(attention(cx, heads, &problems)?.to_vec())
+                    attention(cx, heads, &problems)?.to_vec()
                 },
                 move || {
                     wide.iter()
@@ -179,6 +247,8 @@ fn cases() -> Vec<Case> {
                 },
             ))
         })
+        // The error of a score, a sum of products, is that of the weight's logarithm.
+        .f32(2e-5)
     };
     [
         (4, 64, &[(70, 65)][..]),

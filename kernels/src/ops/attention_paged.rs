@@ -7,13 +7,15 @@
 //! (pages).
 
 use super::Op;
+use super::attention::{THREADS, define_head_dim, shared_rows};
 use super::rope_kv::Pages;
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Grid, Launcher, Source};
 use crate::error::{Result, ensure};
 use crate::host::softmax::{Attention, BLOCK, scratch_len};
 use crate::kv_cache::{KvCache, PAGE, Sequence, check_rows};
 use crate::tensor::{Tensor, View, ViewMut};
-use crate::{Context, Host, Work, reference};
+use crate::{Batch, Context, Host, Work, reference};
 use std::ops::Range;
 
 /// Attention of every row over its sequence, whose keys and values up to the row are in `layer`.
@@ -24,7 +26,7 @@ use std::ops::Range;
 pub fn attention_paged<'a>(
     cx: &Context,
     q: impl Into<View<'a>>,
-    batch: &[Sequence<'_>],
+    batch: &Batch<'_>,
     kv: &KvCache,
     layer: usize,
 ) -> Result<Tensor> {
@@ -40,26 +42,37 @@ pub fn attention_paged<'a>(
         q.cols(),
         format!("a multiple of {kv_heads} x {head_dim}"),
     )?;
-    check_rows(OP, q.rows(), batch)?;
-    kv.check(OP, layer, batch)?;
-    let pairs: usize = batch
+    let sequences = batch.sequences();
+    check_rows(OP, q.rows(), sequences)?;
+    kv.check(OP, layer, sequences)?;
+    let pairs: usize = sequences
         .iter()
         .map(|s| s.rows * (2 * s.start + s.rows + 1) / 2)
         .sum();
-    let cached: usize = batch.iter().map(|s| s.start + s.rows).sum();
+    let cached: usize = sequences.iter().map(|s| s.start + s.rows).sum();
     let elements = 2 * q.rows() * q.cols() + 2 * cached * kv_heads * head_dim;
     let mut y = cx.tensor(q.rows(), q.cols())?;
     let group = group_width / head_dim;
     let mut scratch = cx.host_scratch(scratch_len(TILE_ROWS * group, head_dim))?;
-    cx.run(OP, Work::new(4 * pairs * q.cols(), elements, 0), |host| {
-        let mut first = 0;
-        for sequence in batch {
-            let out = y.rows_from_mut(first, sequence.rows);
-            let q = q.rows_from(first, sequence.rows);
-            host_attention_paged(host, q, sequence, (kv, layer), out, scratch.data_mut());
-            first += sequence.rows;
-        }
-    });
+    let heads = q.cols() / head_dim;
+    let splits = batch.longest_generated().div_ceil(SPLIT);
+    let (_, decodes) = batch.decode_table();
+    let partial = cx.device_scratch(decodes * heads * splits, head_dim + 2)?;
+    cx.run(
+        OP,
+        Work::new(4 * pairs * q.cols(), elements, 0),
+        &mut y,
+        |host, y| {
+            let mut first = 0;
+            for sequence in sequences {
+                let out = y.rows_from_mut(first, sequence.rows);
+                let q = q.rows_from(first, sequence.rows);
+                host_attention_paged(host, q, sequence, (kv, layer), out, scratch.data_mut());
+                first += sequence.rows;
+            }
+        },
+        |gpu, y| launch(gpu, q, batch, (kv, layer), (&partial, splits), y),
+    )?;
     Ok(y)
 }
 
@@ -150,19 +163,97 @@ fn host_attention_paged(
     );
 }
 
+/// The kernels of this operation.
+const CUDA: Source = Source {
+    file: "attention_paged.cu",
+    text: include_str!("attention_paged.cu"),
+};
+
+/// Keys of a split of generated rows, fixed so that company changes no bits.
+const SPLIT: usize = 256;
+/// Warps of a block: each has a page of a split.
+const WARPS: usize = SPLIT / PAGE;
+/// Query rows of a warp.
+const WARP_ROWS: usize = 16;
+
+fn launch(
+    gpu: &Launcher<'_>,
+    q: View<'_>,
+    batch: &Batch<'_>,
+    (kv, layer): (&KvCache, usize),
+    (partial, splits): (&Tensor, usize),
+    y: &Tensor,
+) -> Result<()> {
+    let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
+    let heads = q.cols() / head_dim;
+    let defines = define_head_dim("attention_paged", head_dim)?;
+    let (tile_table, tiles) = batch.tile_table();
+    let (decode_table, decodes) = batch.decode_table();
+    gpu.launch(
+        (&CUDA, "attention_paged_prefill"),
+        &defines,
+        Grid {
+            blocks: [tiles, heads, 1],
+            threads: THREADS,
+            shared: shared_rows(2 * PAGE, head_dim, y.dtype()),
+        },
+        [
+            y.into(),
+            q.into(),
+            q.stride().into(),
+            kv.layer(layer).into(),
+            tile_table.into(),
+            batch.sequence_table().into(),
+            batch.page_table().into(),
+            heads.into(),
+            kv_heads.into(),
+        ],
+    )?;
+    gpu.launch(
+        (&CUDA, "attention_paged_decode"),
+        &defines,
+        Grid {
+            blocks: [
+                splits,
+                kv_heads * (heads / kv_heads).div_ceil(WARP_ROWS),
+                decodes,
+            ],
+            threads: THREADS,
+            shared: shared_rows(WARPS * PAGE + WARP_ROWS, head_dim, y.dtype()),
+        },
+        [
+            partial.into(),
+            q.into(),
+            q.stride().into(),
+            kv.layer(layer).into(),
+            decode_table.into(),
+            batch.row_table().into(),
+            batch.sequence_table().into(),
+            batch.page_table().into(),
+            heads.into(),
+            kv_heads.into(),
+            splits.into(),
+        ],
+    )?;
+    gpu.launch(
+        (&CUDA, "attention_paged_combine"),
+        &defines,
+        Grid::new([heads, decodes, 1], THREADS),
+        [
+            y.into(),
+            partial.into(),
+            decode_table.into(),
+            batch.row_table().into(),
+            heads.into(),
+            splits.into(),
+        ],
+    )
+}
+
 pub(super) const ATTENTION_PAGED: Op = Op {
     name: "attention_paged",
     cases,
 };
-
-/// Puts keys and values `[tokens, kv_heads * head_dim]` of the first tokens into their pages.
-fn fill(kv: &mut KvCache, layer: usize, pages: &[u32], k: &[f32], v: &[f32]) {
-    let width = kv.kv_heads() * kv.head_dim();
-    let tokens = k.chunks_exact(width).zip(v.chunks_exact(width));
-    for (position, (k, v)) in tokens.enumerate() {
-        kv.write(layer, pages, position, &[k, v].concat());
-    }
-}
 
 /// First tokens, one past a page, a chunk in the middle, decode, one to eight heads a group.
 fn cases() -> Vec<Case> {
@@ -174,7 +265,7 @@ fn cases() -> Vec<Case> {
             spans[0].0
         );
         Case::new(name, 1e-6, move |cx| {
-            let mut inputs = Inputs::new((rows + spans[0].0) as u64);
+            let mut inputs = Inputs::new(cx, (rows + spans[0].0) as u64);
             let pages = Pages::scattered(spans);
             let mut kv = KvCache::new(cx, 2, pages.count(), kv_heads, head_dim)?;
             let (mut q, mut wide) = (Vec::new(), Vec::new());
@@ -183,7 +274,7 @@ fn cases() -> Vec<Case> {
                 let total = sequence.start + sequence.rows;
                 let new_q = inputs.normal(sequence.rows * heads * head_dim, 1.5);
                 let [k, v] = [(); 2].map(|()| inputs.normal(total * width, 1.5));
-                fill(&mut kv, 1, sequence.pages, &k, &v);
+                kv.fill(1, sequence.pages, &k, &v)?;
                 wide.push((
                     sequence.start,
                     [&new_q, &k, &v].map(|x| reference::widen(x)),
@@ -192,7 +283,11 @@ fn cases() -> Vec<Case> {
             }
             let q = cx.upload(&q, heads * head_dim)?;
             Ok(Trial::new(
-                move |cx| Ok(attention_paged(cx, &q, &pages.batch(spans), &kv, 1)?.to_vec()),
+                move |cx| {
+                    let sequences = pages.batch(spans);
+                    let batch = cx.batch(&sequences)?;
+                    attention_paged(cx, &q, &batch, &kv, 1)?.to_vec()
+                },
                 move || {
                     wide.iter()
                         .flat_map(|(start, qkv)| reference(sizes, *start, qkv))
@@ -200,6 +295,8 @@ fn cases() -> Vec<Case> {
                 },
             ))
         })
+        // The error of a score, a sum of products, is that of the weight's logarithm.
+        .f32(2e-5)
     };
     [
         ((4, 4, 32), &[(0, 65)][..]),
@@ -207,6 +304,7 @@ fn cases() -> Vec<Case> {
         ((8, 1, 128), &[(64, 70)]),
         ((5, 1, 16), &[(129, 2)]),
         ((6, 2, 20), &[(0, 130)]),
+        ((40, 2, 64), &[(255, 1), (256, 1), (600, 1)]),
     ]
     .map(case)
     .into()
@@ -215,14 +313,14 @@ fn cases() -> Vec<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
+    use crate::{Device, Isa};
     use std::sync::Arc;
 
     /// Whole, in chunks, or token by token: the same bits, on any threads and instruction set.
     #[test]
     fn rows_do_not_depend_on_the_chunk() {
         let (heads, kv_heads, head_dim, rows) = (6, 2, 32, 150);
-        let mut inputs = Inputs::new(3);
+        let mut inputs = Inputs::plain(3);
         let q = inputs.normal(rows * heads * head_dim, 1.5);
         let [k, v] = [(); 2].map(|()| inputs.normal(rows * kv_heads * head_dim, 1.5));
         let pages = [2, 0, 1];
@@ -230,20 +328,23 @@ mod tests {
         for isa in Isa::available() {
             for (threads, chunk) in [(1, rows), (3, 64), (2, 50), (2, 1)] {
                 let host = Arc::new(Host::with_isa(threads, isa).unwrap());
-                let cx = Context::host(host, 400_000).unwrap();
+                let cx = Context::new(&Device::Host(host), 1_600_000).unwrap();
                 let mut kv = KvCache::new(&cx, 1, 3, kv_heads, head_dim).unwrap();
-                fill(&mut kv, 0, &pages, &k, &v);
+                kv.fill(0, &pages, &k, &v).unwrap();
                 let q = cx.upload(&q, heads * head_dim).unwrap();
                 let mut out = Vec::new();
                 for start in (0..rows).step_by(chunk) {
                     let rows = chunk.min(rows - start);
-                    let batch = [Sequence {
+                    let sequences = [Sequence {
+                        generated: false,
                         start,
                         rows,
                         pages: &pages,
                     }];
+                    let batch = cx.batch(&sequences).unwrap();
                     let q = q.rows_from(start, rows);
-                    out.extend(attention_paged(&cx, q, &batch, &kv, 0).unwrap().to_vec());
+                    let y = attention_paged(&cx, q, &batch, &kv, 0).unwrap();
+                    out.extend(y.to_vec().unwrap());
                 }
                 all.push(out);
             }

@@ -5,9 +5,10 @@
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Grid, Launcher, Source};
 use crate::error::{Result, check, ensure};
 use crate::tensor::{View, ViewMut};
-use crate::{Context, Work, reference};
+use crate::{Context, Host, Work, reference};
 
 /// Pools the rows of `x` by two into `y`, which may be shorter: the clip may end in the window.
 ///
@@ -32,16 +33,10 @@ pub fn avg_pool<'a, 'b>(
     cx.run(
         "avg_pool",
         Work::new(2 * elements, 3 * elements, 0),
-        |host| {
-            host.for_rows(&mut y, |row, y| {
-                let (even, odd) = (x.row(2 * row), x.row(2 * row + 1));
-                for (y, (even, odd)) in y.iter_mut().zip(even.iter().zip(odd)) {
-                    *y = (even + odd) * 0.5;
-                }
-            });
-        },
-    );
-    Ok(())
+        &mut y,
+        |host, y| host_avg_pool(host, x, y),
+        |gpu, y| launch(gpu, x, y.as_view()),
+    )
 }
 
 /// The formula at the head of this file.
@@ -53,6 +48,39 @@ fn reference(x: &[f64], cols: usize, rows: usize) -> Vec<f64> {
     (0..rows * cols).map(element).collect()
 }
 
+fn host_avg_pool(host: &Host, x: View<'_>, y: &mut ViewMut<'_>) {
+    host.for_rows(y, |row, y| {
+        let (even, odd) = (x.row(2 * row), x.row(2 * row + 1));
+        for (y, (even, odd)) in y.iter_mut().zip(even.iter().zip(odd)) {
+            *y = (even + odd) * 0.5;
+        }
+    });
+}
+
+/// The kernels of this operation.
+const CUDA: Source = Source {
+    file: "avg_pool.cu",
+    text: include_str!("avg_pool.cu"),
+};
+
+/// Threads of a row's block.
+const THREADS: u32 = 256;
+
+fn launch(gpu: &Launcher<'_>, x: View<'_>, y: View<'_>) -> Result<()> {
+    gpu.launch(
+        (&CUDA, "avg_pool"),
+        &[],
+        Grid::new([y.rows(), 1, 1], THREADS),
+        [
+            y.into(),
+            y.stride().into(),
+            x.into(),
+            x.stride().into(),
+            x.cols().into(),
+        ],
+    )
+}
+
 pub(super) const AVG_POOL: Op = Op {
     name: "avg_pool",
     cases,
@@ -61,14 +89,14 @@ pub(super) const AVG_POOL: Op = Op {
 fn cases() -> Vec<Case> {
     let case = |(frames, cols, rows): (usize, usize, usize)| {
         Case::new(format!("{frames}x{cols} to {rows}"), 1e-6, move |cx| {
-            let x = Inputs::new(frames as u64).normal(frames * cols, 1.0);
+            let x = Inputs::new(cx, frames as u64).normal(frames * cols, 1.0);
             let device_x = cx.upload(&x, cols)?;
             let x64 = reference::widen(&x);
             Ok(Trial::new(
                 move |cx| {
                     let mut y = cx.tensor(rows, cols)?;
                     avg_pool(cx, &device_x, &mut y)?;
-                    Ok(y.to_vec())
+                    y.to_vec()
                 },
                 move || reference(&x64, cols, rows),
             ))

@@ -6,7 +6,9 @@
 //! Source: Whisper, arXiv 2212.04356, section 2.2.
 
 use super::Op;
+use super::gemm::{Gemm, TILE_128};
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Grid, Launcher, Source};
 use crate::error::{Result, check};
 use crate::host::math;
 use crate::host::product::{self, MAX_COLS, product};
@@ -51,7 +53,13 @@ pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) ->
         TAPS * d,
     )?;
     check("conv_stem", "outputs of conv2", stem.conv2.outputs(), d)?;
-    let mut hidden = cx.tensor(2 * frames, d)?;
+    // On a GPU with a row of zeros at either end, as the input has.
+    let border = match cx.is_gpu() {
+        true => 2,
+        false => 0,
+    };
+    let input = cx.device_tensor(2 * frames + 2 * border, mel.rows())?;
+    let mut hidden = cx.tensor(2 * frames + border, d)?;
     let mut y = cx.tensor(frames, d)?;
     let widest = mel.rows().max(d);
     let mut scratch = cx.host_scratch(TILE_ROWS * (TAPS * widest + d) + product::SCRATCH)?;
@@ -61,25 +69,10 @@ pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) ->
     cx.run(
         "conv_stem",
         Work::new(operations, elements, bytes),
-        |host| {
-            let scratch = scratch.data_mut();
-            let first = Conv {
-                x: Input::Channels(mel),
-                w: &stem.conv1,
-                stride: 1,
-                positions: None,
-            };
-            first.run(host, &mut hidden, scratch);
-            let x = Input::Frames(hidden.view());
-            let second = Conv {
-                x,
-                w: &stem.conv2,
-                stride: 2,
-                positions: Some(&stem.positions),
-            };
-            second.run(host, &mut y, scratch);
-        },
-    );
+        (&mut hidden, &mut y),
+        |host, (hidden, y)| host_conv_stem(host, mel, stem, scratch.data_mut(), hidden, y),
+        |gpu, (hidden, y)| launch(gpu, mel, stem, &input, hidden, y),
+    )?;
     Ok(y)
 }
 
@@ -117,6 +110,30 @@ fn convolve(frames: usize, stride: usize, w: &Linear, x: impl Fn(usize, usize) -
 
 /// Frames of output that a task computes.
 const TILE_ROWS: usize = 32;
+
+fn host_conv_stem(
+    host: &Host,
+    mel: View<'_>,
+    stem: &ConvStem,
+    scratch: &mut [f32],
+    hidden: &mut Tensor,
+    y: &mut Tensor,
+) {
+    let first = Conv {
+        x: Input::Channels(mel),
+        w: &stem.conv1,
+        stride: 1,
+        positions: None,
+    };
+    first.run(host, hidden, scratch);
+    let second = Conv {
+        x: Input::Frames(hidden.view()),
+        w: &stem.conv2,
+        stride: 2,
+        positions: Some(&stem.positions),
+    };
+    second.run(host, y, scratch);
+}
 
 /// What a convolution reads.
 #[derive(Clone, Copy)]
@@ -230,6 +247,67 @@ impl Kernel for Finish<'_> {
     }
 }
 
+/// The kernels of this operation.
+const CUDA: Source = Source {
+    file: "conv_stem.cu",
+    text: include_str!("conv_stem.cu"),
+};
+
+/// Frames and bins of a block's square.
+const SIDE: usize = 32;
+/// Threads of a block.
+const THREADS: u32 = 256;
+
+/// Turns log-mel to frames between zeros; then both layers are products with overlapping rows.
+fn launch(
+    gpu: &Launcher<'_>,
+    mel: View<'_>,
+    stem: &ConvStem,
+    input: &Tensor,
+    hidden: &Tensor,
+    y: &Tensor,
+) -> Result<()> {
+    let (bins, frames, d) = (mel.rows(), y.rows(), y.cols());
+    gpu.launch(
+        (&CUDA, "conv_stem_frames"),
+        &[],
+        Grid::new(
+            [input.rows().div_ceil(SIDE), bins.div_ceil(SIDE), 1],
+            THREADS,
+        ),
+        [
+            input.into(),
+            mel.into(),
+            mel.stride().into(),
+            bins.into(),
+            mel.cols().into(),
+            1usize.into(),
+        ],
+    )?;
+    let first = Gemm {
+        x: input.view().address(),
+        x_stride: bins,
+        depth: TAPS * bins,
+        weights: gpu.convolution(&stem.conv1, TAPS)?,
+        out: hidden.view(),
+        rows: hidden.rows(),
+        positions: (0, 0),
+        period: hidden.rows(),
+    };
+    first.launch(gpu, "gemm_128_conv_gelu", TILE_128, 1)?;
+    let second = Gemm {
+        x: hidden.view().address(),
+        x_stride: 2 * d,
+        depth: TAPS * d,
+        weights: gpu.convolution(&stem.conv2, TAPS)?,
+        out: y.view(),
+        rows: frames,
+        positions: gpu.matrix(&stem.positions)?,
+        period: frames + 1,
+    };
+    second.launch(gpu, "gemm_128_conv_gelu_positions", TILE_128, 1)
+}
+
 pub(super) const CONV_STEM: Op = Op {
     name: "conv_stem",
     cases,
@@ -241,17 +319,17 @@ fn cases() -> Vec<Case> {
             format!("{bins}x{} to {frames}x{d} {dtype}", 2 * frames),
             1e-6,
             move |cx| {
-                let mut inputs = Inputs::new(d as u64);
+                let mut inputs = Inputs::new(cx, d as u64);
                 let mel = inputs.normal(bins * 2 * frames, 1.0);
                 let stem = ConvStem {
                     conv1: inputs.linear(dtype, d, TAPS * bins, true)?,
                     conv2: inputs.linear(dtype, d, TAPS * d, true)?,
                     positions: inputs.weight(dtype, (frames, d), 0.0, 0.1)?,
                 };
-                let device_mel = cx.upload(&mel, 2 * frames)?;
+                let device_mel = cx.upload_f32(&mel, 2 * frames)?;
                 let (mel64, stem64) = (reference::widen(&mel), stem.clone());
                 Ok(Trial::new(
-                    move |cx| Ok(conv_stem(cx, &device_mel, &stem)?.to_vec()),
+                    move |cx| conv_stem(cx, &device_mel, &stem)?.to_vec(),
                     move || reference(&mel64, &stem64),
                 ))
             },

@@ -6,10 +6,11 @@
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Grid, Launcher, Source as Cuda};
 use crate::error::{Result, check, ensure};
 use crate::tensor::{Tensor, View};
 use crate::weight::Weight;
-use crate::{Context, DType, Work, reference};
+use crate::{Context, DType, Host, Work, reference};
 
 /// Where the embedding of a position comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +55,15 @@ pub fn embed(
         elements,
         elements * table.dtype().size() + 4 * sources.len(),
     );
-    cx.run("embed", work, |host| {
-        host.for_rows(&mut y.view_mut(), |i, y| match (sources[i], &audio) {
-            (Source::Token(token), _) => table.widen_row(token as usize, y),
-            (Source::Audio(row), Some(audio)) => y.copy_from_slice(audio.row(row as usize)),
-            (Source::Audio(_), None) => unreachable!("checked above: there are no audio rows"),
-        });
-    });
+    let indices: Vec<i32> = sources.iter().map(|source| source.index()).collect();
+    let indices = cx.integers(&indices)?;
+    cx.run(
+        "embed",
+        work,
+        &mut y,
+        |host, y| host_embed(host, table, audio, sources, y),
+        |gpu, y| launch(gpu, table, audio, &indices, y),
+    )?;
     Ok(y)
 }
 
@@ -73,6 +76,64 @@ fn reference(table: &[f64], audio: &[f64], d: usize, sources: &[Source]) -> Vec<
     sources.iter().flat_map(row).collect()
 }
 
+fn host_embed(
+    host: &Host,
+    table: &Weight,
+    audio: Option<View<'_>>,
+    sources: &[Source],
+    y: &mut Tensor,
+) {
+    host.for_rows(&mut y.view_mut(), |i, y| match (sources[i], &audio) {
+        (Source::Token(token), _) => table.widen_row(token as usize, y),
+        (Source::Audio(row), Some(audio)) => y.copy_from_slice(audio.row(row as usize)),
+        (Source::Audio(_), None) => unreachable!("checked above: there are no audio rows"),
+    });
+}
+
+impl Source {
+    /// A token as it is, a row of audio counted down from -1.
+    fn index(self) -> i32 {
+        match self {
+            Source::Token(token) => token as i32,
+            Source::Audio(row) => -(row as i32) - 1,
+        }
+    }
+}
+
+/// The kernels of this operation.
+const CUDA: Cuda = Cuda {
+    file: "embed.cu",
+    text: include_str!("embed.cu"),
+};
+
+/// Threads of a row's block.
+const THREADS: u32 = 256;
+
+fn launch(
+    gpu: &Launcher<'_>,
+    table: &Weight,
+    audio: Option<View<'_>>,
+    sources: &Tensor,
+    y: &Tensor,
+) -> Result<()> {
+    let (table, pitch) = gpu.matrix(table)?;
+    let (audio, stride) = audio.map_or((0, 0), |audio| (audio.address(), audio.stride()));
+    gpu.launch(
+        (&CUDA, "embed"),
+        &[],
+        Grid::new([y.rows(), 1, 1], THREADS),
+        [
+            y.into(),
+            table.into(),
+            pitch.into(),
+            audio.into(),
+            stride.into(),
+            sources.into(),
+            y.cols().into(),
+        ],
+    )
+}
+
 pub(super) const EMBED: Op = Op {
     name: "embed",
     cases,
@@ -81,7 +142,7 @@ pub(super) const EMBED: Op = Op {
 fn cases() -> Vec<Case> {
     let case = |(d, dtype): (usize, DType)| {
         Case::new(format!("{d} {dtype}"), 0.0, move |cx| {
-            let mut inputs = Inputs::new(d as u64);
+            let mut inputs = Inputs::new(cx, d as u64);
             let table = inputs.weight(dtype, (50, d), 0.0, 1.0)?;
             let audio = inputs.normal(20 * d, 1.0);
             let mut sources = vec![Source::Token(49), Source::Token(0)];
@@ -91,7 +152,7 @@ fn cases() -> Vec<Case> {
             let (table64, audio64) = (reference::widen_weight(&table), reference::widen(&audio));
             let expected = sources.clone();
             Ok(Trial::new(
-                move |cx| Ok(embed(cx, &table, Some(device_audio.view()), &sources)?.to_vec()),
+                move |cx| embed(cx, &table, Some(device_audio.view()), &sources)?.to_vec(),
                 move || reference(&table64, &audio64, d, &expected),
             ))
         })
@@ -104,11 +165,14 @@ fn cases() -> Vec<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Target;
 
     #[test]
     fn what_does_not_exist_is_named() {
-        let cx = Context::plan(1);
-        let table = Inputs::new(1).weight(DType::F32, (4, 8), 0.0, 1.0).unwrap();
+        let cx = Context::plan(Target::Host { threads: 1 });
+        let table = Inputs::plain(1)
+            .weight(DType::F32, (4, 8), 0.0, 1.0)
+            .unwrap();
         let error = |source| embed(&cx, &table, None, &[source]).unwrap_err().to_string();
         assert_eq!(
             error(Source::Token(4)),

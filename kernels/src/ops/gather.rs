@@ -4,6 +4,7 @@
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Grid, Launcher, Source};
 use crate::error::{Result, ensure};
 use crate::tensor::{Tensor, View};
 use crate::{Context, Work, reference};
@@ -19,10 +20,16 @@ pub fn gather<'a>(cx: &Context, x: impl Into<View<'a>>, rows: &[usize]) -> Resul
         ensure("gather", *row < x.rows(), "row", row, limit)?;
     }
     let mut y = cx.tensor(rows.len(), x.cols())?;
+    let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
+    let indices = cx.integers(&indices)?;
     let work = Work::new(0, 2 * rows.len() * x.cols(), 4 * rows.len());
-    cx.run("gather", work, |host| {
-        host.for_rows(&mut y.view_mut(), |i, y| y.copy_from_slice(x.row(rows[i])));
-    });
+    cx.run(
+        "gather",
+        work,
+        &mut y,
+        |host, y| host.for_rows(&mut y.view_mut(), |i, y| y.copy_from_slice(x.row(rows[i]))),
+        |gpu, y| launch(gpu, x, &indices, y),
+    )?;
     Ok(y)
 }
 
@@ -33,6 +40,30 @@ fn reference(x: &[f64], cols: usize, rows: &[usize]) -> Vec<f64> {
         .collect()
 }
 
+/// The kernels of this operation.
+const CUDA: Source = Source {
+    file: "gather.cu",
+    text: include_str!("gather.cu"),
+};
+
+/// Threads of a row's block.
+const THREADS: u32 = 256;
+
+fn launch(gpu: &Launcher<'_>, x: View<'_>, rows: &Tensor, y: &Tensor) -> Result<()> {
+    gpu.launch(
+        (&CUDA, "gather"),
+        &[],
+        Grid::new([y.rows(), 1, 1], THREADS),
+        [
+            y.into(),
+            x.into(),
+            x.stride().into(),
+            rows.into(),
+            x.cols().into(),
+        ],
+    )
+}
+
 pub(super) const GATHER: Op = Op {
     name: "gather",
     cases,
@@ -41,11 +72,11 @@ pub(super) const GATHER: Op = Op {
 fn cases() -> Vec<Case> {
     let case = |(m, cols, rows): (usize, usize, &'static [usize])| {
         Case::new(format!("{} of {m}x{cols}", rows.len()), 0.0, move |cx| {
-            let x = Inputs::new(m as u64).normal(m * cols, 1.0);
+            let x = Inputs::new(cx, m as u64).normal(m * cols, 1.0);
             let device_x = cx.upload(&x, cols)?;
             let x64 = reference::widen(&x);
             Ok(Trial::new(
-                move |cx| Ok(gather(cx, &device_x, rows)?.to_vec()),
+                move |cx| gather(cx, &device_x, rows)?.to_vec(),
                 move || reference(&x64, cols, rows),
             ))
         })

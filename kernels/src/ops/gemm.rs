@@ -3,18 +3,20 @@
 //! | function | result |
 //! |---|---|
 //! | [`gemm`] | `x W^T + b` |
+//! | [`gemm_f32`] | the same in f32 on every device |
 //! | [`gemm_gelu`] | `gelu(x W^T + b)`, exact |
 //! | [`gemm_add`] | `out += x W^T + b` |
 //! | [`gemm_swiglu`] | `silu(x W_gate^T) * (x W_up^T)`, the two stacked |
 //! | [`gemm_gate`] | `g * T + (1 - g) * G` with `g = sigmoid([T ; G] W^T + b)` |
 //!
-//! `x` is `[M, K]` f32, `W` `[N, K]` as stored, `y` `[M, N]` f32. Sums follow the one order of the
-//! host's products, for every `M`.
+//! `x` is `[M, K]`, `W` `[N, K]` as stored, `y` `[M, N]`. Sums follow one order on the host and one
+//! on a GPU, for every `M`.
 //! Sources: Whisper (arXiv 2212.04356), Qwen3 (arXiv 2505.09388), GaMMA (arXiv 2605.00371, the
 //! token-level gate).
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Arg, Grid, Launcher, Source};
 use crate::error::{Result, check, ensure};
 use crate::host::math;
 use crate::host::product::{self, MAX_COLS, MAX_ROWS, product};
@@ -33,6 +35,17 @@ pub fn gemm<'a>(cx: &Context, x: impl Into<View<'a>>, w: &Linear) -> Result<Tens
     let x = x.into();
     let mut y = cx.tensor(x.rows(), w.outputs())?;
     run(cx, "gemm", x, w, &mut y.view_mut(), Epilogue::Store)?;
+    Ok(y)
+}
+
+/// `x W^T + b`, `[M, N]`, in f32 on every device: logits.
+///
+/// # Errors
+/// If the widths of `x` and `w` differ, or the workspace is used up.
+pub fn gemm_f32<'a>(cx: &Context, x: impl Into<View<'a>>, w: &Linear) -> Result<Tensor> {
+    let x = x.into();
+    let mut y = cx.tensor_f32(x.rows(), w.outputs())?;
+    run(cx, "gemm_f32", x, w, &mut y.view_mut(), Epilogue::F32)?;
     Ok(y)
 }
 
@@ -119,6 +132,7 @@ pub fn gemm_gate(cx: &Context, streams: &Tensor, w: &Linear) -> Result<Tensor> {
 #[derive(Clone, Copy)]
 enum Epilogue {
     Store,
+    F32,
     Gelu,
     Add,
     SwiGlu,
@@ -136,7 +150,7 @@ fn run(
     check(op, "columns of x", x.cols(), w.inputs())?;
     check(op, "rows of the output", out.rows(), x.rows())?;
     match epilogue {
-        Epilogue::Store | Epilogue::Gelu | Epilogue::Add => {
+        Epilogue::Store | Epilogue::F32 | Epilogue::Gelu | Epilogue::Add => {
             check(op, "columns of the output", out.cols(), w.outputs())?;
         }
         Epilogue::SwiGlu => check(op, "columns of the output", 2 * out.cols(), w.outputs())?,
@@ -146,10 +160,13 @@ fn run(
     let moved = (x.rows() * x.cols(), out.rows() * out.cols());
     let operations = 2 * x.rows() * w.inputs() * w.outputs();
     let work = Work::new(operations, moved.0 + moved.1, w.bytes());
-    cx.run(op, work, |host| {
-        host_gemm(host, x, w, out, epilogue, scratch.data_mut())
-    });
-    Ok(())
+    cx.run(
+        op,
+        work,
+        out,
+        |host, out| host_gemm(host, x, w, out, epilogue, scratch.data_mut()),
+        |gpu, out| launch(gpu, x, w, out, epilogue),
+    )
 }
 
 /// The formulas at the head of this file.
@@ -157,7 +174,7 @@ fn reference(x: &[f64], w: &Linear, out: &[f64], epilogue: Epilogue) -> Vec<f64>
     let products = reference::linear(x, w);
     let (width, inputs) = (w.outputs(), w.inputs());
     match epilogue {
-        Epilogue::Store => products,
+        Epilogue::Store | Epilogue::F32 => products,
         Epilogue::Gelu => products.into_iter().map(reference::gelu).collect(),
         Epilogue::Add => products.iter().zip(out).map(|(p, o)| p + o).collect(),
         Epilogue::SwiGlu => products
@@ -275,7 +292,7 @@ impl Kernel for Finish<'_> {
                 let cols = self.tile.cols().start + from..self.tile.cols().start + to;
                 let out = &mut self.tile.row_mut(row)[from..to];
                 let y = match self.epilogue {
-                    Epilogue::Store => first,
+                    Epilogue::Store | Epilogue::F32 => first,
                     Epilogue::Gelu => math::gelu(s, first),
                     Epilogue::Add => s.add(s.load_part(out, 0.0), first),
                     Epilogue::SwiGlu => {
@@ -307,9 +324,136 @@ fn biased<S: Simd>(s: S, products: &[f32], bias: &[f32], piece: Range<usize>) ->
     s.add(s.load_part(products, 0.0), s.load_part(&bias[piece], 0.0))
 }
 
+/// The kernels of linear layers.
+const CUDA: Source = Source {
+    file: "gemm.cu",
+    text: include_str!("gemm.cu"),
+};
+
+fn launch(
+    gpu: &Launcher<'_>,
+    x: View<'_>,
+    w: &Linear,
+    out: &mut ViewMut<'_>,
+    epilogue: Epilogue,
+) -> Result<()> {
+    let [wide, narrow] = match epilogue {
+        Epilogue::Store => ["gemm_128_store", "gemm_16_store"],
+        Epilogue::F32 => ["gemm_128_f32", "gemm_16_f32"],
+        Epilogue::Gelu => ["gemm_128_gelu", "gemm_16_gelu"],
+        Epilogue::Add => ["gemm_128_add", "gemm_16_add"],
+        Epilogue::SwiGlu => ["gemm_128_swiglu", "gemm_16_swiglu"],
+        Epilogue::Gate if w.outputs() == 1 => ["gemm_128_gate_token", "gemm_16_gate_token"],
+        Epilogue::Gate => ["gemm_128_gate_channel", "gemm_16_gate_channel"],
+    };
+    let (tile, kernel) = match x.rows() {
+        0..=16 => (TILE_16, narrow),
+        _ => (TILE_128, wide),
+    };
+    let stacked = match epilogue {
+        Epilogue::SwiGlu => 2,
+        _ => 1,
+    };
+    let gemm = Gemm {
+        x: x.address(),
+        x_stride: x.stride(),
+        depth: x.cols(),
+        weights: gpu.linear(w)?,
+        out: out.as_view(),
+        rows: x.rows(),
+        positions: (0, 0),
+        period: 0,
+    };
+    gemm.launch(gpu, kernel, tile, stacked)
+}
+
+/// What a kernel of linear layers takes.
+pub(super) struct Gemm<'a> {
+    /// Address of the first row.
+    pub(super) x: u64,
+    /// Elements from one row of `x` to the next; rows may overlap.
+    pub(super) x_stride: usize,
+    /// Elements of a row.
+    pub(super) depth: usize,
+    /// Address and pitch of the weights, and address of the biases or 0.
+    pub(super) weights: (u64, usize, u64),
+    pub(super) out: View<'a>,
+    pub(super) rows: usize,
+    /// Address and pitch of the position table of a convolution stem.
+    pub(super) positions: (u64, usize),
+    /// Rows from one window of a convolution to the next.
+    pub(super) period: usize,
+}
+
+impl Gemm<'_> {
+    /// Launches `kernel`, whose outputs need the products of `stacked` matrices each.
+    pub(super) fn launch(
+        &self,
+        gpu: &Launcher<'_>,
+        kernel: &'static str,
+        tile: GpuTile,
+        stacked: usize,
+    ) -> Result<()> {
+        let (w, w_pitch, bias) = self.weights;
+        let (positions, positions_pitch) = self.positions;
+        let cols = self.out.cols();
+        let tiles = self.rows.div_ceil(tile.rows) * cols.div_ceil(tile.cols / stacked);
+        let grid = Grid {
+            blocks: [tiles, 1, 1],
+            threads: tile.threads,
+            shared: tile.shared[usize::from(gpu.dtype() == DType::F32)],
+        };
+        let fields = vec![
+            self.x.into(),
+            w.into(),
+            bias.into(),
+            positions.into(),
+            self.out.into(),
+            self.x_stride.into(),
+            w_pitch.into(),
+            positions_pitch.into(),
+            self.out.stride().into(),
+            self.rows.into(),
+            cols.into(),
+            self.depth.into(),
+            self.period.into(),
+        ];
+        gpu.launch((&CUDA, kernel), &[], grid, [Arg::Struct(fields)])
+    }
+}
+
+/// A tile of products of a kernel.
+#[derive(Clone, Copy)]
+pub(super) struct GpuTile {
+    rows: usize,
+    cols: usize,
+    threads: u32,
+    /// Shared memory in bytes, in bf16 and in f32.
+    shared: [usize; 2],
+}
+
+/// For prompts and encoders.
+pub(super) const TILE_128: GpuTile = GpuTile {
+    rows: 128,
+    cols: 128,
+    threads: 256,
+    shared: [110_592, 122_880],
+};
+/// For generated rows: a stream of weights.
+const TILE_16: GpuTile = GpuTile {
+    rows: 16,
+    cols: 32,
+    threads: 128,
+    shared: [78_336, 82_944],
+};
+
 pub(super) const GEMM: Op = Op {
     name: "gemm",
     cases: || cases(Epilogue::Store),
+};
+pub(super) const GEMM_F32: Op = Op {
+    name: "gemm_f32",
+    cases: || cases(Epilogue::F32),
 };
 pub(super) const GEMM_GELU: Op = Op {
     name: "gemm_gelu",
@@ -358,7 +502,7 @@ fn case(epilogue: Epilogue, dtype: DType, (m, k, n): (usize, usize, usize)) -> C
     };
     let outputs: usize = sizes.iter().sum();
     Case::new(format!("{m}x{k}x{outputs} {dtype}"), 1e-6, move |cx| {
-        let mut inputs = Inputs::new((m * k + n) as u64);
+        let mut inputs = Inputs::new(cx, (m * k + n) as u64);
         let x = inputs.normal(m * k, 1.0);
         let before = inputs.normal(m * outputs, 1.0);
         let mut parts = Vec::new();
@@ -373,14 +517,15 @@ fn case(epilogue: Epilogue, dtype: DType, (m, k, n): (usize, usize, usize)) -> C
         let w64 = w.clone();
         Ok(Trial::new(
             move |cx| match epilogue {
-                Epilogue::Store => Ok(gemm(cx, &device_x, &w)?.to_vec()),
-                Epilogue::Gelu => Ok(gemm_gelu(cx, &device_x, &w)?.to_vec()),
-                Epilogue::SwiGlu => Ok(gemm_swiglu(cx, &device_x, &w)?.to_vec()),
-                Epilogue::Gate => Ok(gemm_gate(cx, &device_x, &w)?.to_vec()),
+                Epilogue::Store => gemm(cx, &device_x, &w)?.to_vec(),
+                Epilogue::F32 => gemm_f32(cx, &device_x, &w)?.to_vec(),
+                Epilogue::Gelu => gemm_gelu(cx, &device_x, &w)?.to_vec(),
+                Epilogue::SwiGlu => gemm_swiglu(cx, &device_x, &w)?.to_vec(),
+                Epilogue::Gate => gemm_gate(cx, &device_x, &w)?.to_vec(),
                 Epilogue::Add => {
                     let mut out = cx.upload(&before, outputs)?;
                     gemm_add(cx, &device_x, &w, &mut out)?;
-                    Ok(out.to_vec())
+                    out.to_vec()
                 }
             },
             move || reference(&x64, &w64, &before64, epilogue),
@@ -391,13 +536,13 @@ fn case(epilogue: Epilogue, dtype: DType, (m, k, n): (usize, usize, usize)) -> C
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
+    use crate::{Device, Isa, Target};
     use std::sync::Arc;
 
     /// A row's bits do not change with the rows beside it, the threads or the instruction set.
     #[test]
     fn rows_do_not_depend_on_company() {
-        let mut inputs = Inputs::new(7);
+        let mut inputs = Inputs::plain(7);
         // The wider one is summed in three pieces.
         let sizes = [115, 2579].map(|k| (203, k));
         let dtypes = [DType::F32, DType::F16, DType::BF16];
@@ -408,10 +553,11 @@ mod tests {
             for isa in Isa::available() {
                 for threads in [1, 3] {
                     let host = Arc::new(Host::with_isa(threads, isa).unwrap());
-                    let cx = Context::host(host, 2_000_000).unwrap();
+                    let cx = Context::new(&Device::Host(host), 8_000_000).unwrap();
                     let x = cx.upload(&x, k).unwrap();
-                    all.push(gemm_gelu(&cx, &x, &w).unwrap().to_vec());
-                    let alone = gemm_gelu(&cx, x.rows_from(97, 1), &w).unwrap().to_vec();
+                    all.push(gemm_gelu(&cx, &x, &w).unwrap().to_vec().unwrap());
+                    let alone = gemm_gelu(&cx, x.rows_from(97, 1), &w).unwrap();
+                    let alone = alone.to_vec().unwrap();
                     assert_eq!(alone, all[0][97 * 150..98 * 150], "{isa:?} {dtype}");
                 }
             }
@@ -421,9 +567,9 @@ mod tests {
 
     #[test]
     fn misfits_name_both_values() {
-        let cx = Context::plan(1);
+        let cx = Context::plan(Target::Host { threads: 1 });
         let x = cx.tensor(2, 8).unwrap();
-        let w = Inputs::new(1).linear(DType::F32, 4, 9, false).unwrap();
+        let w = Inputs::plain(1).linear(DType::F32, 4, 9, false).unwrap();
         let message = gemm(&cx, &x, &w).unwrap_err().to_string();
         assert_eq!(message, "gemm: columns of x is 8, expected 9");
     }

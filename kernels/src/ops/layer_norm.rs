@@ -5,6 +5,7 @@
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Grid, Launcher, Source};
 use crate::error::{Result, check};
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::tensor::{Tensor, View};
@@ -43,9 +44,13 @@ pub fn layer_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &LayerNorm) ->
         2 * elements,
         norm.weight.bytes() + norm.bias.bytes(),
     );
-    cx.run("layer_norm", work, |host| {
-        host_layer_norm(host, x, norm, &mut y)
-    });
+    cx.run(
+        "layer_norm",
+        work,
+        &mut y,
+        |host, y| host_layer_norm(host, x, norm, y),
+        |gpu, y| launch(gpu, x, norm, y),
+    )?;
     Ok(y)
 }
 
@@ -113,6 +118,32 @@ impl Kernel for Row<'_> {
     }
 }
 
+/// The kernels of this operation.
+const CUDA: Source = Source {
+    file: "layer_norm.cu",
+    text: include_str!("layer_norm.cu"),
+};
+
+/// Threads of a row's block.
+const THREADS: u32 = 256;
+
+fn launch(gpu: &Launcher<'_>, x: View<'_>, norm: &LayerNorm, y: &Tensor) -> Result<()> {
+    gpu.launch(
+        (&CUDA, "layer_norm"),
+        &[],
+        Grid::new([x.rows(), 1, 1], THREADS),
+        [
+            y.into(),
+            x.into(),
+            x.stride().into(),
+            gpu.vector(&norm.weight)?.into(),
+            gpu.vector(&norm.bias)?.into(),
+            x.cols().into(),
+            norm.eps.into(),
+        ],
+    )
+}
+
 pub(super) const LAYER_NORM: Op = Op {
     name: "layer_norm",
     cases,
@@ -127,12 +158,12 @@ fn cases() -> Vec<Case> {
     ];
     let case = |(m, d, dtype)| {
         Case::new(format!("{m}x{d} {dtype}"), 1e-6, move |cx| {
-            let mut inputs = Inputs::new(d as u64);
+            let mut inputs = Inputs::new(cx, d as u64);
             // Off centre, so that a one-pass variance would cancel.
             let x: Vec<f32> = inputs
                 .normal(m * d, 1.0)
                 .into_iter()
-                .map(|x| x + 8.0)
+                .map(|x| cx.dtype().round(x + 8.0))
                 .collect();
             let norm = LayerNorm {
                 weight: inputs.weight(dtype, (1, d), 1.0, 0.1)?,
@@ -142,7 +173,7 @@ fn cases() -> Vec<Case> {
             let device_x = cx.upload(&x, d)?;
             let (x64, norm64) = (reference::widen(&x), norm.clone());
             Ok(Trial::new(
-                move |cx| Ok(layer_norm(cx, &device_x, &norm)?.to_vec()),
+                move |cx| layer_norm(cx, &device_x, &norm)?.to_vec(),
                 move || reference(&x64, &norm64),
             ))
         })

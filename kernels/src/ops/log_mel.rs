@@ -16,6 +16,7 @@
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Arg, Grid, Launcher, Source};
 use crate::error::{Result, ensure};
 use crate::host::fft::{self, BINS, POINTS, Twiddles};
 use crate::host::math;
@@ -24,7 +25,7 @@ use crate::host::tiles::Tile;
 use crate::tensor::Tensor;
 use crate::{Context, Host, Work, reference};
 use std::f64::consts::{PI, TAU};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Samples a second.
 const RATE: f64 = 16_000.0;
@@ -47,6 +48,9 @@ pub struct MelBank {
     /// The points of a frame, in [`fft::ORDER`].
     taps: [Tap; POINTS],
     twiddles: Twiddles,
+    /// What the kernels read: the Hann window, each band's first bin, where its weights begin and
+    /// where the last one's end, and the weights.
+    tables: Arc<[u32]>,
 }
 
 /// One point of sixteen neighbouring frames.
@@ -84,11 +88,20 @@ impl MelBank {
             at: n % HOP * HOPS + n / HOP,
             hann: hann(n) as f32,
         });
+        let mut tables: Vec<u32> = (0..POINTS).map(|n| (hann(n) as f32).to_bits()).collect();
+        tables.extend(bands.iter().map(|(first, _)| *first as u32));
+        tables.push(0);
+        tables.extend(bands.iter().scan(0, |end, (_, count)| {
+            *end += *count as u32;
+            Some(*end)
+        }));
+        tables.extend(weights.iter().map(|weight| weight.to_bits()));
         Ok(MelBank {
             bands,
             weights,
             taps,
             twiddles: Twiddles::new(),
+            tables: tables.into(),
         })
     }
 
@@ -144,14 +157,21 @@ pub fn log_mel(cx: &Context, samples: &[f32], bank: &MelBank) -> Result<Tensor> 
     ensure("log_mel", some, "number of samples", 0, "at least 1")?;
     let windows = samples.len().div_ceil(WINDOW);
     let rows = windows * bank.num_mel_bins();
-    let mut out = cx.tensor(rows, FRAMES)?;
+    let mut out = cx.tensor_f32(rows, FRAMES)?;
+    let mut device_samples = cx.device_scratch(1, samples.len())?;
+    device_samples.write(samples)?;
+    let maxima = cx.device_scratch(windows, FRAMES.div_ceil(GPU_TILE))?;
     // A transform of n real points counts 2.5 n log2 n by convention.
     let frame = 2.5 * POINTS as f64 * (POINTS as f64).log2() + (2 * bank.weights.len()) as f64;
     let operations = windows * FRAMES * frame as usize;
     let work = Work::new(operations, samples.len() + rows * FRAMES, 0);
-    cx.run("log_mel", work, |host| {
-        host_log_mel(host, samples, bank, &mut out);
-    });
+    cx.run(
+        "log_mel",
+        work,
+        &mut out,
+        |host, out| host_log_mel(host, samples, bank, out),
+        |gpu, out| launch(gpu, &device_samples, bank, &maxima, out),
+    )?;
     Ok(out)
 }
 
@@ -346,6 +366,58 @@ impl Kernel for Floor<'_> {
     }
 }
 
+/// The kernels of this operation.
+const CUDA: Source = Source {
+    file: "log_mel.cu",
+    text: include_str!("log_mel.cu"),
+};
+
+/// Frames of a block.
+const GPU_TILE: usize = 16;
+/// Threads of a block of frames.
+const FRAME_THREADS: u32 = 128;
+/// Threads of a block of the floor, and elements of each.
+const FLOOR_THREADS: u32 = 256;
+const FLOOR_ELEMENTS: usize = 8;
+
+fn launch(
+    gpu: &Launcher<'_>,
+    samples: &Tensor,
+    bank: &MelBank,
+    maxima: &Tensor,
+    out: &Tensor,
+) -> Result<()> {
+    let (bands, windows, tiles) = (bank.num_mel_bins(), maxima.rows(), maxima.cols());
+    let tables = gpu.words(&bank.tables)?;
+    let table = |words: usize| Arg::Pointer(tables + (words * size_of::<u32>()) as u64);
+    gpu.launch(
+        (&CUDA, "log_mel_power"),
+        &[],
+        Grid::new([tiles, windows, 1], FRAME_THREADS),
+        [
+            out.into(),
+            maxima.into(),
+            samples.into(),
+            samples.cols().into(),
+            table(0),
+            table(POINTS),
+            table(POINTS + bands),
+            table(POINTS + bands + bands + 1),
+            bands.into(),
+        ],
+    )?;
+    let block = FLOOR_THREADS as usize * FLOOR_ELEMENTS;
+    gpu.launch(
+        (&CUDA, "log_mel_floor"),
+        &[],
+        Grid::new(
+            [(bands * FRAMES).div_ceil(block), windows, 1],
+            FLOOR_THREADS,
+        ),
+        [out.into(), maxima.into(), tiles.into(), bands.into()],
+    )
+}
+
 pub(super) const LOG_MEL: Op = Op {
     name: "log_mel",
     cases,
@@ -353,7 +425,7 @@ pub(super) const LOG_MEL: Op = Op {
 
 /// Both of Whisper's banks, past a window's end, and the signals that are hard.
 fn cases() -> Vec<Case> {
-    let noise = |len| Inputs::new(11).normal(len, 0.1);
+    let noise = |len| Inputs::plain(11).normal(len, 0.1);
     let tone = |i| (TAU * 440.0 / RATE * i as f64).sin() as f32;
     vec![
         // Most of it lies 60 to 80 dB under the loudest notes, where the rounding of any transform
@@ -381,7 +453,7 @@ fn cases() -> Vec<Case> {
 
 /// Plucked notes of eight partials over faint noise.
 fn music(len: usize) -> Vec<f32> {
-    let noise = Inputs::new(5).normal(len, 1e-3);
+    let noise = Inputs::plain(5).normal(len, 1e-3);
     let note = |i: usize| {
         let (number, t) = (i / 5_000, (i % 5_000) as f64 / RATE);
         let pitch = 110.0 * 2f64.powf((number * 7 % 25) as f64 / 12.0);
@@ -396,17 +468,17 @@ fn case(name: &str, tolerance: f64, bands: usize, samples: Vec<f32>) -> Case {
         let (samples, wide) = (samples.clone(), reference::widen(&samples));
         let bank = MelBank::new(bands)?;
         Ok(Trial::new(
-            move |cx| Ok(log_mel(cx, &samples, &bank)?.to_vec()),
+            move |cx| log_mel(cx, &samples, &bank)?.to_vec(),
             move || reference(&wide, bands),
         ))
     })
+    .always_f32()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
-    use std::sync::Arc;
+    use crate::{Device, Isa, Target};
 
     /// A window's bits do not change with the windows beside it, the threads or the instruction set.
     #[test]
@@ -417,10 +489,10 @@ mod tests {
         for isa in Isa::available() {
             for threads in [1, 3] {
                 let host = Arc::new(Host::with_isa(threads, isa).unwrap());
-                let cx = Context::host(host, 4 * 80 * FRAMES).unwrap();
-                all.push(log_mel(&cx, &samples, &bank).unwrap().to_vec());
+                let cx = Context::new(&Device::Host(host), 4 * 4 * 80 * FRAMES).unwrap();
+                all.push(log_mel(&cx, &samples, &bank).unwrap().to_vec().unwrap());
                 let second = &samples[WINDOW..2 * WINDOW];
-                let alone = log_mel(&cx, second, &bank).unwrap().to_vec();
+                let alone = log_mel(&cx, second, &bank).unwrap().to_vec().unwrap();
                 assert_eq!(alone, all[0][80 * FRAMES..2 * 80 * FRAMES], "{isa:?}");
             }
         }
@@ -446,7 +518,7 @@ mod tests {
 
     #[test]
     fn bad_arguments_name_both_values() {
-        let cx = Context::plan(1);
+        let cx = Context::plan(Target::Host { threads: 1 });
         let message = log_mel(&cx, &[], &MelBank::new(80).unwrap()).unwrap_err();
         assert_eq!(
             message.to_string(),

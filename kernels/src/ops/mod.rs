@@ -21,7 +21,7 @@ pub use avg_pool::avg_pool;
 pub use conv_stem::{ConvStem, TAPS, conv_stem};
 pub use embed::{Source, embed};
 pub use gather::gather;
-pub use gemm::{gemm, gemm_add, gemm_gate, gemm_gelu, gemm_swiglu};
+pub use gemm::{gemm, gemm_add, gemm_f32, gemm_gate, gemm_gelu, gemm_swiglu};
 pub use layer_norm::{LayerNorm, layer_norm};
 pub use log_mel::{MelBank, log_mel};
 pub use rms_norm::{RmsNorm, rms_norm};
@@ -54,6 +54,7 @@ pub fn registry() -> Vec<Op> {
         attention_paged::ATTENTION_PAGED,
         gemm::GEMM_SWIGLU,
         gather::GATHER,
+        gemm::GEMM_F32,
         sample::SAMPLE,
     ]
 }
@@ -69,10 +70,19 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ops");
         for entry in std::fs::read_dir(folder).unwrap() {
             let file = entry.unwrap().file_name().into_string().unwrap();
-            let stem = file.trim_end_matches(".rs");
+            let stem = file.trim_end_matches(".rs").trim_end_matches(".cu");
             assert!(
                 stem == "mod" || names.contains(&stem),
                 "{file} is not in the registry"
+            );
+            let paired = |extension| {
+                std::path::Path::new(folder)
+                    .join(format!("{stem}.{extension}"))
+                    .exists()
+            };
+            assert!(
+                stem == "mod" || (paired("rs") && paired("cu")),
+                "{stem} has no twin"
             );
         }
         for op in registry() {

@@ -1,10 +1,11 @@
 //! Root-mean-square normalisation: `y = x / sqrt(mean(x^2) + eps) * w`, row by row.
 //!
-//! `x`, `y` `[M, D]` f32; `w` `[D]` as stored.
+//! `x`, `y` `[M, D]`; `w` `[D]` as stored.
 //! Source: Zhang and Sennrich, arXiv 1910.07467, equation 4.
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Grid, Launcher, Source};
 use crate::error::{Result, check};
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::tensor::{Tensor, View};
@@ -35,9 +36,13 @@ pub fn rms_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &RmsNorm) -> Res
     let mut y = cx.tensor(x.rows(), x.cols())?;
     let elements = x.rows() * x.cols();
     let work = Work::new(4 * elements, 2 * elements, norm.weight.bytes());
-    cx.run("rms_norm", work, |host| {
-        host_rms_norm(host, x, norm, &mut y)
-    });
+    cx.run(
+        "rms_norm",
+        work,
+        &mut y,
+        |host, y| host_rms_norm(host, x, norm, y),
+        |gpu, y| launch(gpu, x, norm, y),
+    )?;
     Ok(y)
 }
 
@@ -84,6 +89,31 @@ impl Kernel for InPlace<'_> {
     }
 }
 
+/// The kernels of this operation.
+const CUDA: Source = Source {
+    file: "rms_norm.cu",
+    text: include_str!("rms_norm.cu"),
+};
+
+/// Threads of a row's block.
+const THREADS: u32 = 256;
+
+fn launch(gpu: &Launcher<'_>, x: View<'_>, norm: &RmsNorm, y: &Tensor) -> Result<()> {
+    gpu.launch(
+        (&CUDA, "rms_norm"),
+        &[],
+        Grid::new([x.rows(), 1, 1], THREADS),
+        [
+            y.into(),
+            x.into(),
+            x.stride().into(),
+            gpu.vector(&norm.weight)?.into(),
+            x.cols().into(),
+            norm.eps.into(),
+        ],
+    )
+}
+
 pub(super) const RMS_NORM: Op = Op {
     name: "rms_norm",
     cases,
@@ -98,7 +128,7 @@ fn cases() -> Vec<Case> {
     ];
     let case = |(m, d, dtype)| {
         Case::new(format!("{m}x{d} {dtype}"), 1e-6, move |cx| {
-            let mut inputs = Inputs::new(d as u64);
+            let mut inputs = Inputs::new(cx, d as u64);
             let x = inputs.normal(m * d, 3.0);
             let norm = RmsNorm {
                 weight: inputs.weight(dtype, (1, d), 1.0, 0.1)?,
@@ -107,7 +137,7 @@ fn cases() -> Vec<Case> {
             let device_x = cx.upload(&x, d)?;
             let (x64, norm64) = (reference::widen(&x), norm.clone());
             Ok(Trial::new(
-                move |cx| Ok(rms_norm(cx, &device_x, &norm)?.to_vec()),
+                move |cx| rms_norm(cx, &device_x, &norm)?.to_vec(),
                 move || reference(&x64, &norm64),
             ))
         })

@@ -1,7 +1,7 @@
 //! Per-head normalisation and rotation of queries and keys, and the write of keys and values into
 //! their pages, in one.
 //!
-//! `qkv` `[M, (heads + 2 kv_heads) * head_dim]` f32 holds q, k and v of each row. With `h` a head
+//! `qkv` `[M, (heads + 2 kv_heads) * head_dim]` holds q, k and v of each row. With `h` a head
 //! of q or k, `p` its position and `f_i = theta^(-2i / head_dim)`:
 //! `n = rms_norm(h)`, `h[i] = n[i] cos(p f_i) - n[i + half] sin(p f_i)`,
 //! `h[i + half] = n[i + half] cos(p f_i) + n[i] sin(p f_i)`.
@@ -11,11 +11,12 @@
 use super::rms_norm::{self, RmsNorm};
 use super::{Op, rms_norm::InPlace};
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Grid, Launcher, Source};
 use crate::error::{Result, check, ensure};
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::kv_cache::{KvCache, PAGE, Sequence, check_rows};
 use crate::tensor::Tensor;
-use crate::{Context, DType, Host, Work, reference};
+use crate::{Batch, Context, DType, Host, Work, reference};
 
 /// Cosines and sines of every position and frequency.
 ///
@@ -36,21 +37,22 @@ impl Rope {
     pub fn new(cx: &Context, theta: f32, head_dim: usize, positions: usize) -> Result<Rope> {
         let frequencies = frequencies(theta, head_dim);
         let half = frequencies.len();
-        let mut table = cx.tensor(positions, 2 * half)?;
-        let rows = table.data_mut().chunks_exact_mut((2 * half).max(1));
-        for (position, row) in rows.enumerate() {
+        let mut table = cx.tensor_f32(positions, 2 * half)?;
+        let mut row = vec![0.0; 2 * half];
+        for position in 0..positions {
             let (cos, sin) = row.split_at_mut(half);
             for ((cos, sin), frequency) in cos.iter_mut().zip(sin).zip(&frequencies) {
                 let angle = f64::from(position as f32 * frequency);
                 (*cos, *sin) = (angle.cos() as f32, angle.sin() as f32);
             }
+            table.write_rows(position, &row)?;
         }
         Ok(Rope { table })
     }
 
-    /// Elements of a table.
-    pub fn elements(head_dim: usize, positions: usize) -> usize {
-        (head_dim / 2 * 2).saturating_mul(positions)
+    /// Bytes of a table.
+    pub fn bytes(head_dim: usize, positions: usize) -> usize {
+        (head_dim / 2 * 2 * size_of::<f32>()).saturating_mul(positions)
     }
 
     /// Positions in the table.
@@ -81,7 +83,7 @@ pub struct QkNorm {
 pub fn rope_kv(
     cx: &Context,
     qkv: &mut Tensor,
-    batch: &[Sequence<'_>],
+    batch: &Batch<'_>,
     norm: &QkNorm,
     rope: &Rope,
     kv: &mut KvCache,
@@ -101,9 +103,10 @@ pub fn rope_kv(
     check(OP, "width of q's norm", norm.q.weight.cols(), head_dim)?;
     check(OP, "width of k's norm", norm.k.weight.cols(), head_dim)?;
     check(OP, "width of the rotation", rope.table.cols(), head_dim)?;
-    check_rows(OP, qkv.rows(), batch)?;
-    kv.check(OP, layer, batch)?;
-    for s in batch {
+    let sequences = batch.sequences();
+    check_rows(OP, qkv.rows(), sequences)?;
+    kv.check(OP, layer, sequences)?;
+    for s in sequences {
         let limit = rope.positions();
         ensure(
             OP,
@@ -116,10 +119,13 @@ pub fn rope_kv(
     let rotated = qkv.rows() * (columns - kv_heads * head_dim);
     let written = 2 * qkv.rows() * kv_heads * head_dim;
     let work = Work::new(10 * rotated, 2 * rotated + 2 * written, 0);
-    cx.run(OP, work, |host| {
-        host_rope_kv(host, qkv, batch, norm, rope, kv, layer)
-    });
-    Ok(())
+    cx.run(
+        OP,
+        work,
+        (qkv, kv),
+        |host, (qkv, kv)| host_rope_kv(host, qkv, sequences, norm, rope, (kv, layer)),
+        |gpu, (qkv, kv)| launch(gpu, qkv, batch, norm, rope, (kv, layer)),
+    )
 }
 
 /// The formula at the head of this file: the rows of q, then of keys, then of values.
@@ -162,8 +168,7 @@ fn host_rope_kv(
     batch: &[Sequence<'_>],
     norm: &QkNorm,
     rope: &Rope,
-    kv: &mut KvCache,
-    layer: usize,
+    (kv, layer): (&mut KvCache, usize),
 ) {
     let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
     let heads = qkv.cols() / head_dim - 2 * kv_heads;
@@ -225,6 +230,59 @@ impl Kernel for Turn<'_> {
     }
 }
 
+/// The kernels of this operation.
+const CUDA: Source = Source {
+    file: "rope_kv.cu",
+    text: include_str!("rope_kv.cu"),
+};
+
+/// Heads of a block, a warp each.
+const BLOCK_HEADS: usize = 4;
+/// Widest head of the kernel.
+const MAX_HEAD_DIM: usize = 128;
+
+fn launch(
+    gpu: &Launcher<'_>,
+    qkv: &mut Tensor,
+    batch: &Batch<'_>,
+    norm: &QkNorm,
+    rope: &Rope,
+    (kv, layer): (&mut KvCache, usize),
+) -> Result<()> {
+    let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
+    let most = MAX_HEAD_DIM;
+    ensure(
+        "rope_kv",
+        head_dim <= most,
+        "head_dim",
+        head_dim,
+        format!("at most {most} on a GPU"),
+    )?;
+    let heads = qkv.cols() / head_dim - 2 * kv_heads;
+    let blocks = (heads + 2 * kv_heads).div_ceil(BLOCK_HEADS);
+    gpu.launch(
+        (&CUDA, "rope_kv"),
+        &[],
+        Grid::new([qkv.rows(), blocks, 1], 32 * BLOCK_HEADS as u32),
+        [
+            (&*qkv).into(),
+            qkv.cols().into(),
+            gpu.vector(&norm.q.weight)?.into(),
+            norm.q.eps.into(),
+            gpu.vector(&norm.k.weight)?.into(),
+            norm.k.eps.into(),
+            (&rope.table).into(),
+            kv.layer(layer).into(),
+            batch.row_table().into(),
+            batch.sequence_table().into(),
+            batch.page_table().into(),
+            heads.into(),
+            kv_heads.into(),
+            head_dim.into(),
+        ],
+    )
+}
+
 pub(super) const ROPE_KV: Op = Op {
     name: "rope_kv",
     cases,
@@ -240,7 +298,7 @@ fn cases() -> Vec<Case> {
                 spans[0].0
             );
             Case::new(name, 1e-6, move |cx| {
-                let mut inputs = Inputs::new(rows as u64);
+                let mut inputs = Inputs::new(cx, rows as u64);
                 let columns = (heads + 2 * kv_heads) * head_dim;
                 let qkv = inputs.normal(rows * columns, 2.0);
                 let mut norm = || -> Result<RmsNorm> {
@@ -265,22 +323,20 @@ fn cases() -> Vec<Case> {
                 Ok(Trial::new(
                     move |cx| {
                         let mut x = cx.upload(&qkv, columns)?;
-                        let batch = pages.batch(spans);
+                        let sequences = pages.batch(spans);
+                        let batch = cx.batch(&sequences)?;
                         rope_kv(cx, &mut x, &batch, &norm, &rope, &mut kv, 1)?;
-                        if x.data().is_empty() {
-                            return Ok(Vec::new());
+                        let mut out = x.columns(0, heads * head_dim).to_vec()?;
+                        let mut written = Vec::new();
+                        for s in &sequences {
+                            for p in s.start..s.start + s.rows {
+                                written.push(kv.read(1, s.pages, p)?);
+                            }
                         }
-                        let mut out = x.columns(0, heads * head_dim).to_vec();
                         for part in 0..2 {
-                            for s in &batch {
-                                for p in s.start..s.start + s.rows {
-                                    let page = s.pages[p / PAGE];
-                                    for head in 0..kv_heads {
-                                        out.extend(
-                                            kv.slots(1, page, head, PAGE)[part].row(p % PAGE),
-                                        );
-                                    }
-                                }
+                            for x in &written {
+                                let (k, v) = x.split_at(x.len() / 2);
+                                out.extend([k, v][part]);
                             }
                         }
                         Ok(out)
@@ -332,6 +388,8 @@ impl Pages {
         let sequence = |((start, rows), pages): (&(usize, usize), _)| {
             let pages: &Vec<u32> = pages;
             Sequence {
+                // As a single row behind others is, but for the last of a prompt.
+                generated: *rows == 1 && *start > 0,
                 start: *start,
                 rows: *rows,
                 pages,

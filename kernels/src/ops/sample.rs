@@ -23,12 +23,13 @@
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
+use crate::cuda::{Grid, Launcher, Source};
 use crate::error::{Result, check, ensure};
 use crate::host::cut::{Cut, order};
 use crate::host::math;
 use crate::host::simd::{Kernel, LANES, Simd};
-use crate::tensor::View;
-use crate::{Context, History, Sampling, Work, philox, reference};
+use crate::tensor::{Tensor, View};
+use crate::{Context, History, Host, Isa, Sampling, Work, philox, reference};
 
 /// What one row of logits is to be sampled with.
 #[derive(Clone, Copy, Debug)]
@@ -77,31 +78,25 @@ pub fn sample<'a>(
         ensure("sample", n <= vocabulary, "alternatives", n, most)?;
     }
     let most = draws.iter().map(|d| d.alternatives).max().unwrap_or(0);
-    let mut out = cx.tensor(rows, PAIR * (1 + most))?;
+    let mut out = cx.tensor_f32(rows, PAIR * (1 + most))?;
     let mut scratch = cx.host_scratch_for(rows, 2 * vocabulary)?;
     // Two exponentials a logit.
     let work = Work::new(2 * 20 * rows * vocabulary, rows * vocabulary, 0);
-    let mut result = Ok(vec![Sampled::default(); rows]);
-    cx.run("sample", work, |host| {
-        let mut out = out.view_mut();
-        let tile = (1, out.cols());
-        host.for_tiles(&mut out, tile, scratch.data_mut(), |mut tile, scratch| {
-            let row = tile.rows().start;
-            let (adjusted, weights) = scratch.split_at_mut(vocabulary);
-            host.isa().run(Choose {
-                logits: logits.row(row),
-                draw: draws[row],
-                adjusted,
-                weights: &mut weights[..vocabulary],
-                out: tile.row_mut(row),
-            });
-        });
-        let rows = draws.iter().enumerate();
-        result = rows
-            .map(|(row, draw)| decode(row, draw, &out.as_view()))
-            .collect();
-    });
-    result
+    cx.run(
+        "sample",
+        work,
+        &mut out,
+        |host, out| host_sample(host, logits, draws, scratch.data_mut(), out),
+        |gpu, out| launch(gpu, logits, draws, out),
+    )?;
+    let chosen = out.to_vec()?;
+    if chosen.is_empty() {
+        return Ok(vec![Sampled::default(); rows]);
+    }
+    let chosen = chosen.chunks_exact(out.cols());
+    let rows = draws.iter().zip(chosen).enumerate();
+    rows.map(|(row, (draw, chosen))| decode(row, draw, chosen))
+        .collect()
 }
 
 /// The formula at the head of this file for one row: the token, and how near another one was.
@@ -187,8 +182,8 @@ const NOT_A_NUMBER: f32 = -1.0;
 const NO_TOKEN: f32 = -2.0;
 
 /// A row of the output: the token, then the alternatives, each with its log-probability.
-fn decode(row: usize, draw: &Draw<'_>, out: &View<'_>) -> Result<Sampled> {
-    let (pairs, _) = out.row(row).as_chunks::<PAIR>();
+fn decode(row: usize, draw: &Draw<'_>, out: &[f32]) -> Result<Sampled> {
+    let (pairs, _) = out.as_chunks::<PAIR>();
     let [token, logprob] = pairs[0];
     let what = format!("logits of row {row}");
     ensure("sample", token != NOT_A_NUMBER, &what, "NaN", "numbers")?;
@@ -203,6 +198,27 @@ fn decode(row: usize, draw: &Draw<'_>, out: &View<'_>) -> Result<Sampled> {
             .map(|[t, logprob]| (*t as u32, *logprob))
             .collect(),
     })
+}
+
+fn host_sample(
+    host: &Host,
+    logits: View<'_>,
+    draws: &[Draw<'_>],
+    scratch: &mut [f32],
+    out: &mut Tensor,
+) {
+    let (vocabulary, tile) = (logits.cols(), (1, out.cols()));
+    host.for_tiles(&mut out.view_mut(), tile, scratch, |mut tile, scratch| {
+        let row = tile.rows().start;
+        let (adjusted, weights) = scratch.split_at_mut(vocabulary);
+        host.isa().run(Choose {
+            logits: logits.row(row),
+            draw: draws[row],
+            adjusted,
+            weights: &mut weights[..vocabulary],
+            out: tile.row_mut(row),
+        });
+    });
 }
 
 /// Chooses the token of one row.
@@ -361,6 +377,57 @@ fn most_probable(logits: &[f32], out: &mut [[f32; PAIR]]) {
     out.sort_unstable_by(|x, y| order(y[1]).cmp(&order(x[1])).then(x[0].total_cmp(&y[0])));
 }
 
+/// The kernels of this operation.
+const CUDA: Source = Source {
+    file: "sample.cu",
+    text: include_str!("sample.cu"),
+};
+
+/// Threads of a row's block.
+const THREADS: u32 = 1024;
+
+/// Greedily on the GPU. Everything else on the host, from a copy of the logits.
+fn launch(
+    gpu: &Launcher<'_>,
+    logits: View<'_>,
+    draws: &[Draw<'_>],
+    out: &mut Tensor,
+) -> Result<()> {
+    let plain =
+        |d: &Draw<'_>| d.sampling.is_greedy() && !d.sampling.adjusts() && d.alternatives == 0;
+    if draws.iter().all(plain) {
+        return gpu.launch(
+            (&CUDA, "sample_greedy"),
+            &[],
+            Grid::new([logits.rows(), 1, 1], THREADS),
+            [
+                (&*out).into(),
+                logits.into(),
+                logits.stride().into(),
+                logits.cols().into(),
+            ],
+        );
+    }
+    if gpu.is_dry() {
+        return Ok(());
+    }
+    let vocabulary = logits.cols();
+    let values = logits.to_vec()?;
+    let (mut adjusted, mut weights) = (vec![0.0; vocabulary], vec![0.0; vocabulary]);
+    for (row, logits) in values.chunks_exact(vocabulary).enumerate() {
+        let mut chosen = vec![0.0; out.cols()];
+        Isa::best().run(Choose {
+            logits,
+            draw: draws[row],
+            adjusted: &mut adjusted,
+            weights: &mut weights,
+            out: &mut chosen,
+        });
+        out.write_rows(row, &chosen)?;
+    }
+    Ok(())
+}
+
 pub(super) const SAMPLE: Op = Op {
     name: "sample",
     cases,
@@ -433,20 +500,59 @@ impl Sampling {
 /// Logits as peaked as a model's.
 fn case_logits(vocabulary: usize) -> Vec<f32> {
     let rows = setups(vocabulary).len();
-    Inputs::new(vocabulary as u64).normal(rows * vocabulary, 6.0)
+    Inputs::plain(vocabulary as u64).normal(rows * vocabulary, 6.0)
 }
 
 /// A vocabulary that no vector divides, one of a single vector, and Qwen3's.
 const VOCABULARIES: [usize; 3] = [1_003, 16, 151_936];
 
 fn cases() -> Vec<Case> {
-    VOCABULARIES.map(case).into()
+    let cases = VOCABULARIES.map(|vocabulary| [greedy_case(vocabulary), case(vocabulary)]);
+    cases.into_iter().flatten().collect()
+}
+
+/// Nothing but the greatest logit, with equals of it behind it.
+fn greedy_case(vocabulary: usize) -> Case {
+    const ROWS: usize = 3;
+    Case::new(format!("{ROWS}x{vocabulary}, greedy"), 1e-6, move |cx| {
+        let mut values = Inputs::plain(vocabulary as u64).normal(ROWS * vocabulary, 6.0);
+        for row in values.chunks_exact_mut(vocabulary) {
+            row[vocabulary - 1] = row.iter().copied().fold(row[0], f32::max);
+        }
+        let logits = cx.upload_f32(&values, vocabulary)?;
+        let wide = reference::widen(&values);
+        let run = move |cx: &Context| {
+            let (sampling, history) = (Sampling::default(), History::default());
+            let draw = Draw {
+                sampling: &sampling,
+                history: &history,
+                position: 0,
+                alternatives: 0,
+            };
+            let sampled = sample(cx, &logits, &[draw; ROWS])?;
+            Ok(sampled
+                .iter()
+                .flat_map(|s| [s.token as f32, s.logprob])
+                .collect())
+        };
+        let expected = move || {
+            let rows = wide.chunks_exact(vocabulary);
+            rows.flat_map(|x| {
+                let greatest = x.iter().copied().fold(x[0], f64::max);
+                let token = x.iter().position(|x| *x == greatest).unwrap_or(0);
+                [token as f64, reference::softmax(x)[token].ln()]
+            })
+            .collect()
+        };
+        Ok(Trial::new(run, expected))
+    })
+    .always_f32()
 }
 
 fn case(vocabulary: usize) -> Case {
     Case::new(format!("8x{vocabulary}"), 1e-6, move |cx| {
         let values = case_logits(vocabulary);
-        let logits = cx.upload(&values, vocabulary)?;
+        let logits = cx.upload_f32(&values, vocabulary)?;
         let wide = reference::widen(&values);
         let run = move |cx: &Context| {
             let setups = setups(vocabulary);
@@ -466,6 +572,7 @@ fn case(vocabulary: usize) -> Case {
             reference(&wide, vocabulary, &setups(vocabulary))
         }))
     })
+    .always_f32()
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Distributions, filters, penalties, and rows that keep to themselves.
 
 use super::*;
-use crate::{Host, Isa};
+use crate::{Device, Host, Isa};
 use std::sync::Arc;
 
 fn host(elements: usize) -> Context {
-    Context::host(Arc::new(Host::new(2).unwrap()), elements).unwrap()
+    let host = Device::Host(Arc::new(Host::new(2).unwrap()));
+    Context::new(&host, elements * size_of::<f32>()).unwrap()
 }
 
 /// The tokens that `rows` draws from the same logits give, at positions from 0 on.
@@ -127,7 +128,7 @@ fn rows_do_not_depend_on_company() {
     for isa in Isa::available() {
         for threads in [1, 3] {
             let host = Arc::new(Host::with_isa(threads, isa).unwrap());
-            let cx = Context::host(host, 20 * vocabulary).unwrap();
+            let cx = Context::new(&Device::Host(host), 80 * vocabulary).unwrap();
             let logits = cx.upload(&values, vocabulary).unwrap();
             all.push(sample(&cx, &logits, &draws).unwrap());
             let alone = sample(&cx, logits.rows_from(7, 1), &draws[7..]).unwrap();

@@ -1,0 +1,179 @@
+// What every kernel shares: names of types, the activations' element, guards, reductions in a fixed
+// order, and the scalar functions of the model. No include but our own: NVRTC compiles these alone.
+#pragma once
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+// Marks a test that keeps an access inside its bounds.
+#define GUARD(condition) (condition)
+
+constexpr int WARP = 32;
+constexpr u32 ALL_LANES = 0xffffffffu;
+
+// bfloat16: the upper half of a float.
+struct bf16 {
+    u16 bits;
+};
+
+__device__ inline float to_float(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
+__device__ inline float to_float(float x) { return x; }
+
+// Two floats rounded to nearest even, `low` in the lower half.
+__device__ inline u32 pack_bf16(float low, float high) {
+    u32 packed;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+}
+__device__ inline float low_half(u32 packed) { return __uint_as_float(packed << 16); }
+__device__ inline float high_half(u32 packed) { return __uint_as_float(packed & 0xffff0000u); }
+
+__device__ inline void from_float(bf16& to, float x) { to.bits = (u16)pack_bf16(x, 0.0f); }
+__device__ inline void from_float(float& to, float x) { to = x; }
+
+// Activations and weights.
+#if ELEMENT_BF16
+typedef bf16 element;
+#else
+typedef float element;
+#endif
+
+__device__ inline element to_element(float x) {
+    element y;
+    from_float(y, x);
+    return y;
+}
+// What is left of `x` after a trip through memory.
+__device__ inline float round_to_element(float x) { return to_float(to_element(x)); }
+
+// Elements of a 16-byte access.
+constexpr int VECTOR = 16 / sizeof(element);
+
+__device__ inline bool aligned16(const void* pointer) { return ((u64)pointer & 15) == 0; }
+// Whether every row of a matrix starts at a multiple of 16 bytes.
+__device__ inline bool aligned16(const element* base, int stride) {
+    return aligned16(base) && stride % VECTOR == 0;
+}
+
+__device__ inline void unpack(float (&to)[8], uint4 from, bf16) {
+    const u32 words[4] = {from.x, from.y, from.z, from.w};
+    for (int i = 0; i < 4; i++) {
+        to[2 * i] = low_half(words[i]);
+        to[2 * i + 1] = high_half(words[i]);
+    }
+}
+__device__ inline void unpack(float (&to)[4], uint4 from, float) {
+    to[0] = __uint_as_float(from.x);
+    to[1] = __uint_as_float(from.y);
+    to[2] = __uint_as_float(from.z);
+    to[3] = __uint_as_float(from.w);
+}
+__device__ inline uint4 pack(const float (&from)[8], bf16) {
+    return make_uint4(pack_bf16(from[0], from[1]), pack_bf16(from[2], from[3]),
+                      pack_bf16(from[4], from[5]), pack_bf16(from[6], from[7]));
+}
+__device__ inline uint4 pack(const float (&from)[4], float) {
+    return make_uint4(__float_as_uint(from[0]), __float_as_uint(from[1]),
+                      __float_as_uint(from[2]), __float_as_uint(from[3]));
+}
+
+// Sixteen aligned bytes of elements.
+__device__ inline void load_vector(float (&to)[VECTOR], const element* from) {
+    unpack(to, *reinterpret_cast<const uint4*>(from), element());
+}
+__device__ inline void store_vector(element* to, const float (&from)[VECTOR]) {
+    *reinterpret_cast<uint4*>(to) = pack(from, element());
+}
+
+// Up to VECTOR elements at any address, zeros past `count`.
+__device__ inline void load_part(float (&to)[VECTOR], const element* from, int count) {
+    if (GUARD(count >= VECTOR) && aligned16(from)) {
+        load_vector(to, from);
+    } else {
+#pragma unroll
+        for (int i = 0; i < VECTOR; i++) {
+            to[i] = GUARD(i < count) ? to_float(from[i]) : 0.0f;
+        }
+    }
+}
+__device__ inline void store_part(element* to, const float (&from)[VECTOR], int count) {
+    if (GUARD(count >= VECTOR) && aligned16(to)) {
+        store_vector(to, from);
+    } else {
+#pragma unroll
+        for (int i = 0; i < VECTOR; i++) {
+            if (GUARD(i < count)) {
+                to[i] = to_element(from[i]);
+            }
+        }
+    }
+}
+
+__host__ __device__ constexpr int div_up(int a, int b) { return (a + b - 1) / b; }
+
+// Sums and maxima over a warp, the same bits in every lane.
+__device__ inline float warp_sum(float x) {
+#pragma unroll
+    for (int apart = WARP / 2; apart > 0; apart /= 2) {
+        x += __shfl_xor_sync(ALL_LANES, x, apart);
+    }
+    return x;
+}
+__device__ inline float warp_max(float x) {
+#pragma unroll
+    for (int apart = WARP / 2; apart > 0; apart /= 2) {
+        x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, apart));
+    }
+    return x;
+}
+
+// The same over a block of THREADS, all of which must call; warps in ascending order.
+template <int THREADS>
+__device__ inline float block_sum(float x) {
+    __shared__ float parts[THREADS / WARP];
+    x = warp_sum(x);
+    __syncthreads();  // The last call's readers are done.
+    if (threadIdx.x % WARP == 0) {
+        parts[threadIdx.x / WARP] = x;
+    }
+    __syncthreads();
+    float sum = parts[0];
+#pragma unroll
+    for (int warp = 1; warp < THREADS / WARP; warp++) {
+        sum += parts[warp];
+    }
+    return sum;
+}
+template <int THREADS>
+__device__ inline float block_max(float x) {
+    __shared__ float parts[THREADS / WARP];
+    x = warp_max(x);
+    __syncthreads();  // The last call's readers are done.
+    if (threadIdx.x % WARP == 0) {
+        parts[threadIdx.x / WARP] = x;
+    }
+    __syncthreads();
+    float most = parts[0];
+#pragma unroll
+    for (int warp = 1; warp < THREADS / WARP; warp++) {
+        most = fmaxf(most, parts[warp]);
+    }
+    return most;
+}
+
+__device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ inline float silu(float x) { return x * sigmoid(x); }
+// The exact form, x times the normal distribution function.
+__device__ inline float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
+
+// Copies a row by all THREADS of a block.
+template <int THREADS>
+__device__ inline void copy_row(element* to, const element* from, int cols) {
+    for (int i = threadIdx.x * VECTOR; i < cols; i += THREADS * VECTOR) {
+        float v[VECTOR];
+        load_part(v, from + i, cols - i);
+        store_part(to + i, v, cols - i);
+    }
+}

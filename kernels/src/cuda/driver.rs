@@ -1,0 +1,102 @@
+//! Finding the driver's library, and its errors.
+#![allow(unsafe_code)]
+
+use super::Driver;
+use crate::error::Error;
+use cudarc::driver::DriverError;
+use cudarc::driver::sys;
+use libloading::Library;
+use std::ffi::c_char;
+use std::path::PathBuf;
+
+/// Names the virtual driver's library.
+const VIRTUAL_PATH: &str = "GAMUT_VGPU";
+/// The virtual driver's library.
+const VIRTUAL_FILE: &str = "libgamut_vgpu.so";
+
+/// Loads the library of a driver. The first one that is loaded serves the whole process.
+pub(super) fn load(driver: Driver) -> Result<(), String> {
+    if driver == Driver::Virtual {
+        load_virtual()?;
+    }
+    // SAFETY: this loads a library by the system's rules; drivers run no code of ours.
+    if !unsafe { sys::is_culib_present() } {
+        return Err("no CUDA driver (libcuda.so) is installed on this machine; \
+            --device virtual emulates a GPU, --device host needs none"
+            .to_owned());
+    }
+    match (driver, is_virtual()) {
+        (Driver::Hardware, true) | (Driver::Virtual, false) => {
+            Err("another CUDA driver was loaded into this process before".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Loads the virtual driver under the real one's name, so that it is found in its place.
+fn load_virtual() -> Result<(), String> {
+    let mut places = Vec::new();
+    match std::env::var_os(VIRTUAL_PATH) {
+        Some(path) => places.push(PathBuf::from(path)),
+        None => {
+            let exe = std::env::current_exe().map_err(|e| format!("where is this program? {e}"))?;
+            for folder in exe.ancestors().skip(1).take(2) {
+                places.push(folder.join(VIRTUAL_FILE));
+                places.push(folder.join("deps").join(VIRTUAL_FILE));
+                places.push(folder.join("lib").join(VIRTUAL_FILE));
+            }
+        }
+    }
+    let Some(path) = places.iter().find(|path| path.is_file()) else {
+        let places: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
+        return Err(format!(
+            "no virtual GPU ({VIRTUAL_FILE}) at {}; `cargo build -p gamut-vgpu` makes it, \
+            {VIRTUAL_PATH} names it elsewhere",
+            places.join(" or ")
+        ));
+    };
+    // SAFETY: the library is our own; loading it runs no code.
+    let library = unsafe { Library::new(path) }.map_err(|e| format!("{}: {e}", path.display()))?;
+    // It has to stay: cudarc finds it by its name among the libraries that are loaded.
+    std::mem::forget(library);
+    Ok(())
+}
+
+/// Whether the driver that was loaded is the virtual one.
+fn is_virtual() -> bool {
+    // SAFETY: `load` has seen that the library is there; the symbol is only looked up.
+    unsafe { sys::culib().get::<*const ()>(b"gamutVgpuVersion\0") }.is_ok()
+}
+
+/// What the driver said, and on the virtual GPU its report of the fault.
+pub(super) fn error(what: String, e: DriverError) -> Error {
+    let name = e.error_name().map_or_else(
+        |_| format!("error {}", e.0 as u32),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    let text = e.error_string().map_or_else(
+        |_| String::new(),
+        |text| format!(" ({})", text.to_string_lossy()),
+    );
+    let fault = last_fault().map_or_else(String::new, |fault| format!("\n{fault}"));
+    Error::Cuda {
+        what,
+        reason: format!("{name}{text}{fault}"),
+    }
+}
+
+/// The virtual GPU's report of the last fault.
+fn last_fault() -> Option<String> {
+    type Get = unsafe extern "C" fn(*mut c_char, usize) -> usize;
+    // SAFETY: the symbol is the virtual driver's, which has this signature; it writes at most as
+    // many bytes as it is told and returns how many there are.
+    unsafe {
+        let get = sys::culib().get::<Get>(b"gamutVgpuGetLastFault\0").ok()?;
+        let mut text = vec![0u8; get(std::ptr::null_mut(), 0)];
+        let length = get(text.as_mut_ptr().cast(), text.len()).min(text.len());
+        text.truncate(length);
+        let text = String::from_utf8_lossy(&text);
+        let text = text.trim_end_matches('\0');
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+}

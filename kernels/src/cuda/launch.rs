@@ -1,0 +1,334 @@
+//! Launches of kernels, checked against the kernel's own list of parameters.
+#![allow(unsafe_code)]
+
+use super::weights::Need;
+use super::{Cuda, driver};
+use crate::DType;
+use crate::error::{Error, Result};
+use crate::tensor::{Tensor, View, ViewMut};
+use cudarc::driver::{CudaFunction, CudaModule, DriverError, LaunchConfig, PushKernelArg, sys};
+use cudarc::nvrtc::Ptx;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The CUDA source of an operation, as it lies beside its Rust twin.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Its file's name.
+    pub(crate) file: &'static str,
+    /// Its text.
+    pub(crate) text: &'static str,
+}
+
+/// A macro that a source is compiled with.
+pub(crate) type Define = (&'static str, usize);
+
+/// The shape of a launch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grid {
+    /// Blocks in x, y and z.
+    pub(crate) blocks: [usize; 3],
+    /// Threads of a block.
+    pub(crate) threads: u32,
+    /// Dynamic shared memory of a block in bytes.
+    pub(crate) shared: usize,
+}
+
+impl Grid {
+    /// Blocks of `threads` threads, without dynamic shared memory.
+    pub(crate) fn new(blocks: [usize; 3], threads: u32) -> Grid {
+        Grid {
+            blocks,
+            threads,
+            shared: 0,
+        }
+    }
+}
+
+/// An argument of a kernel.
+#[derive(Clone, Debug)]
+pub(crate) enum Arg {
+    /// An address on the GPU; 0 for none.
+    Pointer(u64),
+    /// A size or an index, which kernels take as 32-bit integers.
+    Size(usize),
+    Float(f32),
+    /// A structure of these fields, each at a multiple of its size.
+    Struct(Vec<Arg>),
+}
+
+impl From<u64> for Arg {
+    fn from(address: u64) -> Arg {
+        Arg::Pointer(address)
+    }
+}
+
+impl From<usize> for Arg {
+    fn from(size: usize) -> Arg {
+        Arg::Size(size)
+    }
+}
+
+impl From<f32> for Arg {
+    fn from(value: f32) -> Arg {
+        Arg::Float(value)
+    }
+}
+
+impl From<&Tensor> for Arg {
+    fn from(tensor: &Tensor) -> Arg {
+        Arg::Pointer(tensor.view().address())
+    }
+}
+
+impl From<&mut Tensor> for Arg {
+    fn from(tensor: &mut Tensor) -> Arg {
+        Arg::Pointer(tensor.view().address())
+    }
+}
+
+impl From<View<'_>> for Arg {
+    fn from(view: View<'_>) -> Arg {
+        Arg::Pointer(view.address())
+    }
+}
+
+impl From<&mut ViewMut<'_>> for Arg {
+    fn from(view: &mut ViewMut<'_>) -> Arg {
+        Arg::Pointer(view.as_view().address())
+    }
+}
+
+/// An argument as it goes to the driver.
+enum Value {
+    Four(u32),
+    Eight(u64),
+    Bytes(Vec<u8>),
+}
+
+impl Arg {
+    fn value(&self, op: &'static str, index: usize) -> Result<Value> {
+        Ok(match self {
+            Arg::Pointer(address) => Value::Eight(*address),
+            Arg::Float(value) => Value::Four(value.to_bits()),
+            Arg::Struct(fields) => {
+                let mut bytes = Vec::new();
+                for field in fields {
+                    match field.value(op, index)? {
+                        Value::Four(value) => bytes.extend(value.to_ne_bytes()),
+                        Value::Eight(value) => {
+                            bytes.resize(bytes.len().next_multiple_of(8), 0);
+                            bytes.extend(value.to_ne_bytes());
+                        }
+                        Value::Bytes(inner) => bytes.extend(inner),
+                    }
+                }
+                // All of ours hold pointers.
+                bytes.resize(bytes.len().next_multiple_of(8), 0);
+                Value::Bytes(bytes)
+            }
+            Arg::Size(size) => {
+                let size = i32::try_from(*size).map_err(|_| Error::Argument {
+                    op,
+                    what: format!("argument {index} of the kernel"),
+                    expected: format!("at most {}", i32::MAX),
+                    found: size.to_string(),
+                })?;
+                Value::Four(size as u32)
+            }
+        })
+    }
+}
+
+impl Value {
+    fn bytes(&self) -> usize {
+        match self {
+            Value::Four(_) => 4,
+            Value::Eight(_) => 8,
+            Value::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// What an operation launches kernels with: a GPU, or a dry run that notes which weights it needs.
+pub(crate) enum Launcher<'a> {
+    Gpu(&'a Cuda),
+    Plan {
+        dtype: DType,
+        needs: &'a Mutex<Vec<Need>>,
+    },
+}
+
+impl Launcher<'_> {
+    /// Type of weights and activations.
+    pub(crate) fn dtype(&self) -> DType {
+        match self {
+            Launcher::Gpu(cuda) => cuda.dtype(),
+            Launcher::Plan { dtype, .. } => *dtype,
+        }
+    }
+
+    /// Whether nothing is computed.
+    pub(crate) fn is_dry(&self) -> bool {
+        matches!(self, Launcher::Plan { .. })
+    }
+
+    /// Launches `kernel` of `source` behind all work before it.
+    ///
+    /// # Errors
+    /// If the source does not compile, has no such kernel, or the arguments do not fit it.
+    pub(crate) fn launch<const N: usize>(
+        &self,
+        (source, kernel): (&'static Source, &'static str),
+        defines: &[Define],
+        grid: Grid,
+        args: [Arg; N],
+    ) -> Result<()> {
+        match self {
+            Launcher::Plan { .. } => Ok(()),
+            Launcher::Gpu(_) if grid.blocks.contains(&0) => Ok(()),
+            Launcher::Gpu(cuda) => cuda.launch((source, kernel), defines, grid, &args),
+        }
+    }
+}
+
+/// Loaded modules and the kernels taken from them.
+#[derive(Default)]
+pub(super) struct Functions {
+    modules: HashMap<(&'static str, Vec<Define>), Arc<CudaModule>>,
+    functions: HashMap<(&'static str, Vec<Define>), Arc<Function>>,
+}
+
+/// A kernel that is loaded.
+struct Function {
+    function: CudaFunction,
+    /// Bytes of each parameter, where the driver tells.
+    parameters: Option<Vec<usize>>,
+    /// Dynamic shared memory that it may have, in bytes.
+    shared: Mutex<usize>,
+}
+
+/// Dynamic shared memory that a kernel may have without asking, in bytes.
+const SHARED: usize = 48 * 1024;
+
+impl Cuda {
+    fn launch(
+        &self,
+        (source, kernel): (&'static Source, &'static str),
+        defines: &[Define],
+        grid: Grid,
+        args: &[Arg],
+    ) -> Result<()> {
+        let function = self.function(source, kernel, defines)?;
+        let values = args
+            .iter()
+            .enumerate()
+            .map(|(index, arg)| arg.value(kernel, index))
+            .collect::<Result<Vec<Value>>>()?;
+        let found: Vec<usize> = values.iter().map(Value::bytes).collect();
+        if let Some(expected) = &function.parameters
+            && *expected != found
+        {
+            return Err(Error::Argument {
+                op: kernel,
+                what: "bytes of the kernel's arguments".to_owned(),
+                expected: format!("{expected:?}"),
+                found: format!("{found:?}"),
+            });
+        }
+        let failed = |e| driver::error(format!("launching {kernel} on {:?}", grid), e);
+        function.allow_shared(grid.shared).map_err(failed)?;
+        let blocks = grid.blocks.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let config = LaunchConfig {
+            grid_dim: (blocks[0], blocks[1], blocks[2]),
+            block_dim: (grid.threads, 1, 1),
+            shared_mem_bytes: u32::try_from(grid.shared).unwrap_or(u32::MAX),
+        };
+        let mut launch = self.stream.launch_builder(&function.function);
+        for value in &values {
+            match value {
+                Value::Four(value) => launch.arg(value),
+                Value::Eight(value) => launch.arg(value),
+                // The driver copies as many bytes from here as the parameter has.
+                Value::Bytes(bytes) => launch.arg(bytes.first().unwrap_or(&0)),
+            };
+        }
+        // SAFETY: the arguments have the sizes of the kernel's parameters; that they mean what the
+        // kernel takes them for is each operation's to see to, and its cases' to show.
+        unsafe { launch.launch(config) }.map_err(failed)?;
+        Ok(())
+    }
+
+    fn function(
+        &self,
+        source: &'static Source,
+        kernel: &'static str,
+        defines: &[Define],
+    ) -> Result<Arc<Function>> {
+        let mut functions = self.functions();
+        let key = (kernel, defines.to_vec());
+        if let Some(function) = functions.functions.get(&key) {
+            return Ok(function.clone());
+        }
+        let failed = |e| driver::error(format!("loading {kernel} of {}", source.file), e);
+        let module_key = (source.file, defines.to_vec());
+        let module = match functions.modules.get(&module_key) {
+            Some(module) => module.clone(),
+            None => {
+                let code = self.compiler.code(source, self.dtype, defines)?;
+                let context = self.stream.context();
+                let module = context
+                    .load_module(Ptx::from_binary(code))
+                    .map_err(failed)?;
+                functions.modules.insert(module_key, module.clone());
+                module
+            }
+        };
+        let function = module.load_function(kernel).map_err(failed)?;
+        let function = Arc::new(Function {
+            parameters: parameters(&function),
+            function,
+            shared: Mutex::new(SHARED),
+        });
+        functions.functions.insert(key, function.clone());
+        Ok(function)
+    }
+}
+
+impl Function {
+    /// Lets the kernel have so much dynamic shared memory.
+    fn allow_shared(&self, bytes: usize) -> std::result::Result<(), DriverError> {
+        let mut allowed = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes > *allowed {
+            use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MAX;
+            let bytes_i32 = i32::try_from(bytes).unwrap_or(i32::MAX);
+            self.function.set_attribute(MAX, bytes_i32)?;
+            *allowed = bytes;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of each parameter of a kernel; none if the driver is too old to tell.
+fn parameters(function: &CudaFunction) -> Option<Vec<usize>> {
+    // SAFETY: the driver is loaded; the symbol is only looked up.
+    unsafe { sys::culib().get::<*const ()>(b"cuFuncGetParamInfo\0") }.ok()?;
+    let mut parameters = Vec::new();
+    loop {
+        let (mut offset, mut size) = (0, 0);
+        // SAFETY: the function is loaded, and two sizes are written.
+        let info = unsafe {
+            sys::cuFuncGetParamInfo(
+                function.cu_function(),
+                parameters.len(),
+                &raw mut offset,
+                &raw mut size,
+            )
+        };
+        match info {
+            sys::CUresult::CUDA_SUCCESS => parameters.push(size),
+            sys::CUresult::CUDA_ERROR_INVALID_VALUE => return Some(parameters),
+            _ => return None,
+        }
+    }
+}

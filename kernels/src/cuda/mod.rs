@@ -1,0 +1,165 @@
+//! The CUDA device: a GPU through its driver, or the virtual GPU through the same interface.
+//!
+//! Kernels are compiled by NVRTC for the GPU that is found and kept on disk ([`cache`]). A GPU
+//! loads machine code (cubins), since its driver may be older than the compiler's PTX; the virtual
+//! GPU loads PTX.
+
+mod cache;
+mod driver;
+mod launch;
+mod memory;
+mod nvrtc;
+mod weights;
+
+pub(crate) use launch::{Arg, Define, Grid, Launcher, Source};
+pub(crate) use memory::DeviceBlock;
+pub(crate) use weights::Need;
+
+use crate::DType;
+use crate::error::{Error, Result};
+use cudarc::driver::{CudaContext, CudaStream};
+use launch::Functions;
+use nvrtc::Compiler;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use weights::{Key, Loaded};
+
+/// Which driver runs the kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// The one of the GPU.
+    Hardware,
+    /// The virtual GPU, which interprets kernels on the CPU: for tests, not for speed.
+    Virtual,
+}
+
+impl Driver {
+    /// The device's name on a command line.
+    pub fn device(self) -> &'static str {
+        match self {
+            Driver::Hardware => "cuda",
+            Driver::Virtual => "virtual",
+        }
+    }
+}
+
+/// A GPU with what is loaded on it: kernels and weights.
+pub struct Cuda {
+    driver: Driver,
+    name: String,
+    dtype: DType,
+    stream: Arc<CudaStream>,
+    compiler: Compiler,
+    functions: Mutex<Functions>,
+    weights: RwLock<HashMap<Key, Loaded>>,
+}
+
+impl Cuda {
+    /// Opens the first GPU of a driver, for weights and activations in `dtype`: bf16, or f32 for
+    /// sharp comparisons.
+    ///
+    /// A process has one driver: the first that is opened.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if there is no GPU or NVRTC, naming what is missing and how to come by
+    /// it; if `dtype` is f16.
+    pub fn open(driver: Driver, dtype: DType) -> Result<Arc<Cuda>> {
+        let missing = |reason: String| Error::NoDevice {
+            device: driver.device(),
+            reason,
+        };
+        if dtype == DType::F16 {
+            return Err(missing(
+                "kernels compute in bf16 or f32, not in f16".to_owned(),
+            ));
+        }
+        driver::load(driver).map_err(missing)?;
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |e| driver::error(what, e)
+        };
+        let context = CudaContext::new(0).map_err(failed("opening the GPU"))?;
+        // One stream: events between buffers would only cost time.
+        #[allow(unsafe_code)]
+        // SAFETY: all work of this context is on the one stream made below.
+        unsafe {
+            context.disable_event_tracking();
+        }
+        let stream = context.new_stream().map_err(failed("making a stream"))?;
+        let name = context
+            .name()
+            .map_err(failed("asking for the GPU's name"))?;
+        let (major, minor) = context
+            .compute_capability()
+            .map_err(failed("asking for the compute capability"))?;
+        if major < 8 {
+            let reason =
+                format!("{name} has compute capability {major}.{minor}, expected 8.0 or more");
+            return Err(missing(reason));
+        }
+        let compiler = Compiler::new(driver, (major, minor)).map_err(missing)?;
+        Ok(Arc::new(Cuda {
+            driver,
+            name,
+            dtype,
+            stream,
+            compiler,
+            functions: Mutex::default(),
+            weights: RwLock::default(),
+        }))
+    }
+
+    /// The driver.
+    pub fn driver(&self) -> Driver {
+        self.driver
+    }
+
+    /// The GPU's name, with architecture and compiler.
+    pub fn describe(&self) -> String {
+        let architecture = self.compiler.architecture();
+        let (name, nvrtc) = (&self.name, self.compiler.version());
+        format!("{name} ({architecture}, {}, NVRTC {nvrtc})", self.dtype)
+    }
+
+    /// Type of weights and activations.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Waits for all work and reports what failed in it.
+    ///
+    /// # Errors
+    /// If a kernel or a copy failed.
+    pub fn synchronize(&self) -> Result<()> {
+        let waited = self.stream.synchronize();
+        waited.map_err(|e| driver::error("waiting for the GPU".to_owned(), e))
+    }
+
+    /// Memory that is free, in bytes.
+    ///
+    /// # Errors
+    /// If the driver does not say.
+    pub fn free_memory(&self) -> Result<usize> {
+        let info = self.stream.context().mem_get_info();
+        let (free, _) = info.map_err(|e| driver::error("asking for free memory".to_owned(), e))?;
+        Ok(free)
+    }
+
+    /// A block of memory, not initialised.
+    pub(crate) fn allocate(&self, bytes: usize, what: &'static str) -> Result<DeviceBlock> {
+        DeviceBlock::new(&self.stream, bytes, what)
+    }
+
+    fn functions(&self) -> std::sync::MutexGuard<'_, Functions> {
+        self.functions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cuda({})", self.describe())
+    }
+}

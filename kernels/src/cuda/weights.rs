@@ -1,0 +1,277 @@
+//! Weights on the GPU, each once, in the layout that kernels read.
+//!
+//! A dry run of the work ([`Context::plan`](crate::Context::plan)) notes what it needs, and
+//! [`Cuda::load`] puts it there. Matrices have rows of a multiple of 16 elements, filled up with
+//! zeros; the parts of a stack lie one below the other.
+
+use super::{Cuda, DeviceBlock, Launcher};
+use crate::DType;
+use crate::error::{Error, Result};
+use crate::weight::{Linear, Weight};
+use std::sync::{Arc, PoisonError};
+
+/// Elements that a row of a matrix is filled up to a multiple of.
+const PITCH: usize = 16;
+/// Bytes that every weight's start is a multiple of.
+const ALIGN: usize = 256;
+/// Bytes that are converted at a time on their way to the GPU.
+const PIECE: usize = 4 << 20;
+
+/// Something that an operation reads on the GPU beside activations.
+#[derive(Clone, Debug)]
+pub(crate) enum Need {
+    /// A matrix or a vector.
+    Weight(Weight),
+    /// The stacked matrices of a linear layer.
+    Linear(Linear),
+    /// The stacked biases of a linear layer, zeros where a part has none.
+    Bias(Linear),
+    /// The kernels of a convolution, `[out, in, taps]` turned to `[out, taps, in]`.
+    Convolution(Linear, usize),
+    /// Words of an operation's own tables.
+    Words(Arc<[u32]>),
+}
+
+/// Identifies what is loaded: its layout, and where its bytes are on the host. The store keeps
+/// these alive, so no other weight can come to have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    layout: Layout,
+    start: usize,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Layout {
+    /// A matrix alone lies as a stack of one does.
+    Matrix,
+    Bias,
+    Convolution,
+    Words,
+}
+
+impl Key {
+    fn weight(weight: &Weight) -> Key {
+        Key {
+            layout: Layout::Matrix,
+            start: weight.data().as_ptr() as usize,
+            bytes: weight.bytes(),
+        }
+    }
+
+    fn linear(layout: Layout, linear: &Linear) -> Key {
+        Key {
+            layout,
+            bytes: linear.parts().iter().map(|(w, _)| w.bytes()).sum(),
+            ..Key::weight(&linear.parts()[0].0)
+        }
+    }
+
+    fn words(words: &Arc<[u32]>) -> Key {
+        Key {
+            layout: Layout::Words,
+            start: words.as_ptr() as usize,
+            bytes: size_of_val(&**words),
+        }
+    }
+}
+
+impl Need {
+    fn key(&self) -> Key {
+        match self {
+            Need::Weight(w) => Key::weight(w),
+            Need::Linear(l) => Key::linear(Layout::Matrix, l),
+            Need::Bias(l) => Key::linear(Layout::Bias, l),
+            Need::Convolution(l, _) => Key::linear(Layout::Convolution, l),
+            Need::Words(words) => Key::words(words),
+        }
+    }
+
+    /// Rows and columns.
+    fn shape(&self) -> (usize, usize) {
+        match self {
+            Need::Weight(w) => (w.rows(), w.cols()),
+            Need::Linear(l) | Need::Convolution(l, _) => (l.outputs(), l.inputs()),
+            Need::Bias(l) => (1, l.outputs()),
+            Need::Words(words) => (1, words.len()),
+        }
+    }
+
+    fn dtype(&self, activations: DType) -> DType {
+        match self {
+            // As wide.
+            Need::Words(_) => DType::F32,
+            _ => activations,
+        }
+    }
+
+    fn pitch(&self) -> usize {
+        self.shape().1.next_multiple_of(PITCH)
+    }
+
+    /// Bytes that it takes on a GPU for `activations`.
+    pub(crate) fn bytes(&self, activations: DType) -> usize {
+        let row = self.pitch() * self.dtype(activations).size();
+        (self.shape().0 * row).next_multiple_of(ALIGN)
+    }
+
+    /// One row, widened, into the head of `out`.
+    fn row(&self, row: usize, out: &mut [f32]) {
+        match self {
+            Need::Weight(w) => w.widen_row(row, &mut out[..w.cols()]),
+            Need::Linear(l) => l.widen_row(row, out),
+            Need::Bias(l) => l.bias(0..l.outputs(), out),
+            Need::Convolution(l, taps) => {
+                let mut straight = vec![0.0; l.inputs()];
+                l.widen_row(row, &mut straight);
+                let channels = straight.len() / taps;
+                for (i, value) in straight.into_iter().enumerate() {
+                    out[i % taps * channels + i / taps] = value;
+                }
+            }
+            // Copied as they are.
+            Need::Words(_) => {}
+        }
+    }
+}
+
+/// Where a weight is on the GPU.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    address: u64,
+    /// Elements from one row to the next.
+    pitch: usize,
+}
+
+/// A weight on the GPU.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    place: Place,
+    /// Keeps the memory, and the bytes that the key names.
+    _held: Arc<(DeviceBlock, Vec<Need>)>,
+}
+
+impl Cuda {
+    /// Puts what is not yet there of `needs` on the GPU, in one block.
+    ///
+    /// # Errors
+    /// If the memory or a copy fails.
+    pub(crate) fn load(&self, needs: &[Need]) -> Result<()> {
+        let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
+        let mut missing: Vec<Need> = Vec::new();
+        let mut keys = std::collections::HashSet::new();
+        for need in needs {
+            if !weights.contains_key(&need.key()) && keys.insert(need.key()) {
+                missing.push(need.clone());
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let bytes = missing.iter().map(|need| need.bytes(self.dtype)).sum();
+        let block = self.allocate(bytes, "the weights")?;
+        let mut offset = 0;
+        let mut places = Vec::new();
+        for need in &missing {
+            self.upload(need, &block, offset)?;
+            let place = Place {
+                address: block.address() + offset as u64,
+                pitch: need.pitch(),
+            };
+            places.push((need.key(), place));
+            offset += need.bytes(self.dtype);
+        }
+        self.synchronize()?;
+        let held = Arc::new((block, missing));
+        for (key, place) in places {
+            let _held = held.clone();
+            weights.insert(key, Loaded { place, _held });
+        }
+        Ok(())
+    }
+
+    fn upload(&self, need: &Need, block: &DeviceBlock, mut offset: usize) -> Result<()> {
+        if let Need::Words(words) = need {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            return block.write(offset, &bytes);
+        }
+        let (rows, pitch, dtype) = (need.shape().0, need.pitch(), need.dtype(self.dtype));
+        let row_bytes = pitch * dtype.size();
+        let mut row = vec![0.0; pitch];
+        let mut piece = Vec::with_capacity(PIECE.max(row_bytes));
+        for i in 0..rows {
+            need.row(i, &mut row);
+            dtype.narrow(&row, &mut piece);
+            if piece.len() + row_bytes > PIECE || i + 1 == rows {
+                block.write(offset, &piece)?;
+                offset += piece.len();
+                piece.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, key: Key) -> Result<Place> {
+        let weights = self.weights.read().unwrap_or_else(PoisonError::into_inner);
+        let missing = || Error::Cuda {
+            what: format!("a weight of {} bytes", key.bytes),
+            reason: "was not loaded".to_owned(),
+        };
+        Ok(weights.get(&key).ok_or_else(missing)?.place)
+    }
+}
+
+impl Launcher<'_> {
+    /// The address of a vector.
+    pub(crate) fn vector(&self, weight: &Weight) -> Result<u64> {
+        Ok(self.matrix(weight)?.0)
+    }
+
+    /// The address and pitch of a matrix.
+    pub(crate) fn matrix(&self, weight: &Weight) -> Result<(u64, usize)> {
+        let key = Key::weight(weight);
+        let place = self.find(key, || Need::Weight(weight.clone()))?;
+        Ok((place.address, place.pitch))
+    }
+
+    /// The address and pitch of the stacked matrices, and the address of their biases, 0 if no
+    /// part has one.
+    pub(crate) fn linear(&self, linear: &Linear) -> Result<(u64, usize, u64)> {
+        let key = Key::linear(Layout::Matrix, linear);
+        let place = self.find(key, || Need::Linear(linear.clone()))?;
+        Ok((place.address, place.pitch, self.bias(linear)?))
+    }
+
+    /// As [`Launcher::linear`], for a convolution of so many taps.
+    pub(crate) fn convolution(&self, linear: &Linear, taps: usize) -> Result<(u64, usize, u64)> {
+        let key = Key::linear(Layout::Convolution, linear);
+        let place = self.find(key, || Need::Convolution(linear.clone(), taps))?;
+        Ok((place.address, place.pitch, self.bias(linear)?))
+    }
+
+    /// The address of an operation's own tables.
+    pub(crate) fn words(&self, words: &Arc<[u32]>) -> Result<u64> {
+        let place = self.find(Key::words(words), || Need::Words(words.clone()))?;
+        Ok(place.address)
+    }
+
+    fn bias(&self, linear: &Linear) -> Result<u64> {
+        if linear.parts().iter().all(|(_, bias)| bias.is_none()) {
+            return Ok(0);
+        }
+        let key = Key::linear(Layout::Bias, linear);
+        Ok(self.find(key, || Need::Bias(linear.clone()))?.address)
+    }
+
+    /// Where a weight is. On a dry run it is noted.
+    fn find(&self, key: Key, need: impl FnOnce() -> Need) -> Result<Place> {
+        match self {
+            Launcher::Gpu(cuda) => cuda.place(key),
+            Launcher::Plan { needs, .. } => {
+                let mut needs = needs.lock().unwrap_or_else(PoisonError::into_inner);
+                needs.push(need());
+                Ok(Place::default())
+            }
+        }
+    }
+}

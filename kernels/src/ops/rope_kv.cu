@@ -1,0 +1,96 @@
+// Per-head normalisation and rotation of queries and keys in place, and the write of keys and
+// values into their pages: `rope_kv.rs` has the formula.
+//
+// Grid (rows, ceil((heads + 2 kv_heads) / 4)), 128 threads, no dynamic shared memory: a warp for a
+// head. `qkv` [rows, (heads + 2 kv_heads) * head_dim]; head_dim is even and at most 128.
+// `table` [positions, head_dim]: the cosines of a position, then its sines.
+// `kv_layer` [pages, 2, kv_heads, 64, head_dim]: keys, then values.
+// `rows`: sequence and position of each row; `sequences`: start, rows, first row, first of its
+// `pages`. A page stores what qkv holds: keys are rounded once.
+#include "common.cuh"
+
+constexpr int HEADS = 4;
+constexpr int THREADS = HEADS * WARP;
+constexpr int MAX_HEAD_DIM = 128;
+// Positions of a page.
+constexpr int PAGE = 64;
+
+// A head in the registers of a warp: of each lane, pairs that are half a head apart.
+struct Head {
+    static constexpr int PAIRS = MAX_HEAD_DIM / 2 / WARP;
+    float low[PAIRS], high[PAIRS];
+    // Length of half a head.
+    int half;
+
+    // Where a pair stands in either half.
+    __device__ int at(int pair) const { return threadIdx.x % WARP + pair * WARP; }
+
+    __device__ void load(const element* from) {
+#pragma unroll
+        for (int pair = 0; pair < PAIRS; pair++) {
+            const int i = at(pair);
+            low[pair] = GUARD(i < half) ? to_float(from[i]) : 0.0f;
+            high[pair] = GUARD(i < half) ? to_float(from[i + half]) : 0.0f;
+        }
+    }
+
+    __device__ void store(element* to) const {
+#pragma unroll
+        for (int pair = 0; pair < PAIRS; pair++) {
+            const int i = at(pair);
+            if (GUARD(i < half)) {
+                to[i] = to_element(low[pair]);
+                to[i + half] = to_element(high[pair]);
+            }
+        }
+    }
+
+    __device__ void normalise_and_rotate(const element* norm, float eps, const float* angles) {
+        float squares = 0.0f;
+#pragma unroll
+        for (int pair = 0; pair < PAIRS; pair++) {
+            squares = fmaf(low[pair], low[pair], squares);
+            squares = fmaf(high[pair], high[pair], squares);
+        }
+        const float scale = 1.0f / sqrtf(warp_sum(squares) / (2 * half) + eps);
+#pragma unroll
+        for (int pair = 0; pair < PAIRS; pair++) {
+            const int i = at(pair);
+            if (GUARD(i < half)) {
+                const float a = low[pair] * scale * to_float(norm[i]);
+                const float b = high[pair] * scale * to_float(norm[i + half]);
+                const float cos = angles[i], sin = angles[i + half];
+                low[pair] = fmaf(a, cos, -(b * sin));
+                high[pair] = fmaf(b, cos, a * sin);
+            }
+        }
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+rope_kv(element* __restrict__ qkv, int stride, const element* __restrict__ q_norm, float q_eps,
+        const element* __restrict__ k_norm, float k_eps, const float* __restrict__ table,
+        element* __restrict__ kv_layer, const int2* __restrict__ rows,
+        const int4* __restrict__ sequences, const int* __restrict__ pages, int heads, int kv_heads,
+        int head_dim) {
+    const int number = blockIdx.y * HEADS + threadIdx.x / WARP;
+    const bool query = number < heads, value = number >= heads + kv_heads;
+    if (GUARD(number < heads + 2 * kv_heads)) {
+        const int sequence = rows[blockIdx.x].x, position = rows[blockIdx.x].y;
+        element* x = qkv + (size_t)blockIdx.x * stride + number * head_dim;
+        Head head;
+        head.half = head_dim / 2;
+        head.load(x);
+        if (!value) {
+            head.normalise_and_rotate(query ? q_norm : k_norm, query ? q_eps : k_eps,
+                                      table + (size_t)position * head_dim);
+            head.store(x);
+        }
+        if (!query) {
+            const size_t page = pages[sequences[sequence].w + position / PAGE];
+            const int kv_head = number - heads - (value ? kv_heads : 0);
+            const size_t slots = (page * 2 + value) * kv_heads + kv_head;
+            head.store(kv_layer + (slots * PAGE + position % PAGE) * head_dim);
+        }
+    }
+}

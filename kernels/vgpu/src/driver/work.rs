@@ -1,0 +1,117 @@
+//! What the queue's operations do.
+#![allow(unsafe_code)]
+
+use super::abi::{HostFunction, StreamCallback};
+use super::code::Code;
+use super::entry::call_back;
+use super::launch::Prepared;
+use super::table::Handle;
+use crate::Gpu;
+use crate::memory::MemoryError;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// One thing to do.
+pub(super) enum Work {
+    /// Nothing: only its place in the order counts.
+    Nothing,
+    Launch(Prepared),
+    /// A copy of bytes that were taken from pageable memory when it was submitted.
+    Upload {
+        to: u64,
+        bytes: Box<[u8]>,
+    },
+    /// A copy within the memory that the device reaches.
+    Copy {
+        to: u64,
+        from: u64,
+        bytes: usize,
+    },
+    Fill {
+        to: u64,
+        pattern: Vec<u8>,
+        count: usize,
+    },
+    Free(u64),
+    /// The time at which an event is reached.
+    Record(Arc<OnceLock<Instant>>),
+    Call {
+        function: HostFunction,
+        data: HostPointer,
+    },
+    CallWithStream {
+        function: StreamCallback,
+        stream: Handle,
+        data: HostPointer,
+    },
+}
+
+/// A pointer of the program's, which it keeps valid until the work is done.
+#[derive(Clone, Copy)]
+pub(super) struct HostPointer(pub(super) *mut c_void);
+
+// SAFETY: the interface lets any thread use it; what it points to is the program's to guard.
+unsafe impl Send for HostPointer {}
+
+/// Why a context failed.
+pub(super) struct Failure {
+    pub(super) code: Code,
+    /// The full account.
+    pub(super) text: String,
+}
+
+impl Work {
+    /// The bytes of the host's memory that it holds while it waits.
+    pub(super) fn staged(&self) -> usize {
+        match self {
+            Work::Upload { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+
+    /// Does it. A panic of the interpreter is a failure like others.
+    pub(super) fn execute_guarded(self, gpu: &Gpu) -> Result<(), Failure> {
+        catch_unwind(AssertUnwindSafe(|| self.execute(gpu))).unwrap_or_else(|_| {
+            Err(Failure {
+                code: Code::Unknown,
+                text: String::from("the virtual GPU panicked; its message is on standard error"),
+            })
+        })
+    }
+
+    fn execute(self, gpu: &Gpu) -> Result<(), Failure> {
+        let memory = gpu.memory();
+        match self {
+            Work::Nothing => {}
+            Work::Launch(prepared) => prepared.run(gpu)?,
+            Work::Upload { to, bytes } => memory.write(to, &bytes)?,
+            Work::Copy { to, from, bytes } => memory.copy(to, from, bytes)?,
+            Work::Fill { to, pattern, count } => memory.fill(to, &pattern, count)?,
+            Work::Free(address) => memory.free(address)?,
+            Work::Record(time) => {
+                let _ = time.set(Instant::now()); // Recorded once: every record makes its own.
+            }
+            Work::Call { function, data } => call_back(|| function(data.0)),
+            Work::CallWithStream {
+                function,
+                stream,
+                data,
+            } => {
+                call_back(|| function(stream, Code::Success, data.0));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<MemoryError> for Failure {
+    /// A copy that was in order when it was submitted and is not any more.
+    fn from(error: MemoryError) -> Failure {
+        Failure {
+            code: Code::IllegalAddress,
+            text: format!("a copy that waited in a stream: {error}"),
+        }
+    }
+}

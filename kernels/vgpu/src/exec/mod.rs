@@ -1,0 +1,104 @@
+//! The interpreter: decoded instructions run a warp at a time.
+
+mod barrier;
+mod block;
+pub(crate) mod column;
+mod fragments;
+mod isa;
+pub(crate) mod map;
+pub(crate) mod ops;
+mod space;
+mod vector;
+mod warp;
+
+pub(crate) use barrier::action as barrier_action;
+pub(crate) use block::{Block, Broken, Ran};
+pub(crate) use isa::{Handler, Operation, VectorOperation, handler, vector_handler};
+pub(crate) use space::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_START, SHARED_WINDOW};
+
+use crate::code::Program;
+use crate::fault::FaultKind;
+use crate::memory::Snapshot;
+use barrier::Barriers;
+use column::Column;
+use ops::async_copy::Copies;
+use std::time::Instant;
+
+/// What one grid's warps share.
+#[derive(Debug)]
+pub(crate) struct Grid<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) memory: Snapshot,
+    pub(crate) params: &'a [u8],
+    /// Blocks along x, y and z.
+    pub(crate) grid: [u32; 3],
+    /// Threads of a block along x, y and z.
+    pub(crate) block: [u32; 3],
+    /// Where dynamic shared memory ends.
+    pub(crate) shared_end: u32,
+    pub(crate) dynamic_shared: u32,
+    pub(crate) multiprocessors: u32,
+    /// Warp instructions that a block may run.
+    pub(crate) step_limit: u64,
+    pub(crate) start: Instant,
+}
+
+/// What one block's warps share.
+#[derive(Debug)]
+pub(crate) struct BlockState {
+    /// Position in the grid.
+    pub(crate) index: [u32; 3],
+    pub(crate) shared: Vec<u8>,
+    pub(crate) barriers: Barriers,
+}
+
+/// What a warp's lanes own besides registers.
+#[derive(Debug, Default)]
+pub(crate) struct Threads {
+    /// Number of the warp in its block.
+    pub(crate) warp: u32,
+    /// Local memory, one lane after the other.
+    pub(crate) local: Vec<u8>,
+    /// Copies begun by `cp.async`.
+    pub(crate) copies: Copies,
+    /// The allocation that the last access to global memory found.
+    pub(crate) hint: usize,
+}
+
+/// What a handler works on.
+pub(crate) struct Cx<'a> {
+    columns: *mut Column,
+    constants: *const Column,
+    predicates: &'a mut [u32],
+    pub(crate) grid: &'a Grid<'a>,
+    pub(crate) block: &'a mut BlockState,
+    pub(crate) threads: &'a mut Threads,
+}
+
+/// A broken rule, before it is known where.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    pub(crate) kind: FaultKind,
+    pub(crate) lane: usize,
+    pub(crate) detail: String,
+}
+
+impl Trouble {
+    #[cold]
+    pub(crate) fn new(kind: FaultKind, lane: usize, detail: impl Into<String>) -> Box<Trouble> {
+        Box::new(Trouble { kind, lane, detail: detail.into() })
+    }
+}
+
+/// What a handler returns: boxed, so that success costs a single register.
+pub(crate) type Outcome = Result<(), Box<Trouble>>;
+
+/// The handler of instructions that the warp's loop carries out itself.
+pub(crate) struct Nothing;
+
+impl Operation for Nothing {
+    #[inline(always)]
+    fn run(_: &mut Cx<'_>, _: &crate::code::Inst, _: u32) -> Outcome {
+        Ok(())
+    }
+}

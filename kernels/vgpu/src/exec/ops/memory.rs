@@ -1,0 +1,507 @@
+//! Loads and stores (PTX ISA 9.7.9), checked lane by lane.
+//!
+//! All accesses of an instruction are first taken as one range. If that lies within one allocation
+//! (or the block's own memory) and all addresses are aligned, no lane needs a check of its own.
+#![allow(unsafe_code)]
+
+use crate::code::Inst;
+use crate::exec::column::{FULL, LANES, Raw, lanes_of};
+use crate::exec::space::inside;
+use crate::exec::{
+    Cx, Handler, LOCAL_WINDOW, Operation, Outcome, PARAM_WINDOW, SHARED_START, SHARED_WINDOW,
+    Trouble, handler,
+};
+use crate::fault::FaultKind;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// The state space of an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Global memory and the windows of the others.
+    Generic,
+    Shared,
+    Local,
+}
+
+const GENERIC: u8 = 0;
+/// With 32-bit addresses, as the others have 64 bits.
+const SHARED: u8 = 1;
+const LOCAL: u8 = 2;
+
+impl Inst {
+    /// The bytes added to an address: the low half of `imm`.
+    #[inline(always)]
+    pub(crate) fn offset(&self) -> i64 {
+        i64::from(self.imm as u32 as i32)
+    }
+
+    /// What else the instruction is told: the high half of `imm`.
+    #[inline(always)]
+    pub(crate) fn flags(&self) -> u32 {
+        (self.imm >> 32) as u32
+    }
+}
+
+/// An element in memory.
+trait Element: Copy + Default {
+    /// Reads it.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads; aligned, and only written by atomics, if `SHARED_BY_BLOCKS`.
+    unsafe fn load<const SHARED_BY_BLOCKS: bool>(from: *const u8) -> Self;
+
+    /// Writes it.
+    ///
+    /// # Safety
+    /// Likewise for writes.
+    unsafe fn store<const SHARED_BY_BLOCKS: bool>(self, to: *mut u8);
+}
+
+macro_rules! element {
+    ($($T:ty, $Atomic:ty, $Bits:ty;)*) => {$(
+        impl Element for $T {
+            #[inline(always)]
+            unsafe fn load<const SHARED_BY_BLOCKS: bool>(from: *const u8) -> $T {
+                // SAFETY: the caller vouches for the pointer.
+                unsafe {
+                    if SHARED_BY_BLOCKS {
+                        <$Atomic>::from_ptr(from.cast_mut().cast()).load(Relaxed) as $T
+                    } else {
+                        from.cast::<$T>().read_unaligned()
+                    }
+                }
+            }
+            #[inline(always)]
+            unsafe fn store<const SHARED_BY_BLOCKS: bool>(self, to: *mut u8) {
+                // SAFETY: the caller vouches for the pointer.
+                unsafe {
+                    if SHARED_BY_BLOCKS {
+                        <$Atomic>::from_ptr(to.cast()).store(self as $Bits, Relaxed);
+                    } else {
+                        to.cast::<$T>().write_unaligned(self);
+                    }
+                }
+            }
+        }
+    )*};
+}
+
+element! {
+    u8, AtomicU8, u8;
+    i8, AtomicU8, u8;
+    u16, AtomicU16, u16;
+    i16, AtomicU16, u16;
+    u32, AtomicU32, u32;
+    u64, AtomicU64, u64;
+}
+
+/// An element as a register holds it.
+trait Extend<R: Raw>: Element {
+    fn extend(self) -> R;
+    fn cut(register: R) -> Self;
+}
+
+macro_rules! extend {
+    ($($T:ty, $R:ty;)*) => {$(
+        impl Extend<$R> for $T {
+            #[inline(always)]
+            fn extend(self) -> $R { self as $R }
+            #[inline(always)]
+            fn cut(register: $R) -> $T { register as $T }
+        }
+    )*};
+}
+
+extend! {
+    u8, u32; i8, u32; u16, u32; i16, u32; u32, u32; u64, u64;
+}
+
+/// Where a lane's bytes are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// In memory that other blocks reach too.
+    Device(*mut u8),
+    /// In memory of this block or thread.
+    Own(*mut u8),
+}
+
+/// The bytes of an access by all active lanes.
+struct Span {
+    /// Where the lowest address is.
+    start: *mut u8,
+    /// Distance of each lane from there; 0 for inactive lanes.
+    offsets: [usize; LANES],
+}
+
+#[inline(always)]
+fn addresses<const SPACE: u8>(cx: &Cx<'_>, inst: &Inst) -> [u64; LANES] {
+    let mut out = [0; LANES];
+    if SPACE == SHARED {
+        let (base, offset) = (cx.read::<u32>(inst.a), inst.imm as u32);
+        for i in 0..LANES {
+            out[i] = u64::from(base[i].wrapping_add(offset));
+        }
+    } else {
+        let (base, offset) = (cx.read::<u64>(inst.a), inst.offset() as u64);
+        for i in 0..LANES {
+            out[i] = base[i].wrapping_add(offset);
+        }
+    }
+    out
+}
+
+/// The range of an access, if it needs no check of single lanes.
+#[inline(always)]
+fn span<const SPACE: u8>(
+    cx: &mut Cx<'_>,
+    addresses: &[u64; LANES],
+    mask: u32,
+    bytes: usize,
+) -> Option<Span> {
+    let (mut low, mut high, mut bits) = (u64::MAX, 0, 0);
+    for (i, &address) in addresses.iter().enumerate() {
+        let active = mask >> i & 1 != 0;
+        low = low.min(if active { address } else { u64::MAX });
+        high = high.max(if active { address } else { 0 });
+        bits |= if active { address } else { 0 };
+    }
+    if bits & (bytes as u64 - 1) != 0 {
+        return None;
+    }
+    let reach = (high - low) as usize + bytes;
+    let (start, stride) = match SPACE {
+        GENERIC => (cx.grid.memory.resolve(low, reach, &mut cx.threads.hint)?, 0),
+        SHARED => {
+            let inside = low >= u64::from(SHARED_START)
+                && high.checked_add(bytes as u64)? <= cx.block.shared.len() as u64;
+            // SAFETY: the range is inside the vector.
+            inside.then(|| unsafe { (cx.block.shared.as_mut_ptr().add(low as usize), 0) })?
+        }
+        _ => {
+            let stride = cx.grid.program.local_bytes as usize;
+            let inside = high.checked_add(bytes as u64)? <= stride as u64;
+            // SAFETY: the range is inside the first lane's part, and each lane has as much.
+            inside.then(|| unsafe { (cx.threads.local.as_mut_ptr().add(low as usize), stride) })?
+        }
+    };
+    let mut offsets = [0; LANES];
+    for i in 0..LANES {
+        let active = mask >> i & 1 != 0;
+        offsets[i] = if active { (addresses[i] - low) as usize + i * stride } else { 0 };
+    }
+    Some(Span { start, offsets })
+}
+
+const fn reach(space: u8) -> Reach {
+    match space {
+        GENERIC => Reach::Generic,
+        SHARED => Reach::Shared,
+        _ => Reach::Local,
+    }
+}
+
+/// Where one lane's bytes are that it may write.
+pub(crate) fn locate_writable(
+    cx: &mut Cx<'_>,
+    reach: Reach,
+    lane: usize,
+    address: u64,
+    bytes: usize,
+) -> Result<Place, Box<Trouble>> {
+    if reach == Reach::Generic && inside(PARAM_WINDOW, address) {
+        let detail = format!("a write to the kernel's parameters at {address:#x}");
+        return Err(Trouble::new(FaultKind::InvalidAddressSpace, lane, detail));
+    }
+    locate(cx, reach, lane, address, bytes)
+}
+
+/// Where one lane's `bytes` at `address` of a space are.
+pub(crate) fn locate(
+    cx: &mut Cx<'_>,
+    reach: Reach,
+    lane: usize,
+    address: u64,
+    bytes: usize,
+) -> Result<Place, Box<Trouble>> {
+    if address % bytes as u64 != 0 {
+        let detail = format!("{bytes} bytes at {address:#x}, which is not a multiple of {bytes}");
+        return Err(Trouble::new(FaultKind::Misaligned, lane, detail));
+    }
+    let outside = |what: String| {
+        let detail = format!("{bytes} bytes at {address:#x}: {what}");
+        Err(Trouble::new(FaultKind::OutOfBounds, lane, detail))
+    };
+    let within = |offset: u64, length: usize| offset as usize + bytes <= length;
+    match reach {
+        Reach::Shared => {
+            let length = cx.block.shared.len();
+            if address >= u64::from(SHARED_START) && address <= 1 << 32 && within(address, length) {
+                // SAFETY: inside the vector.
+                return Ok(Place::Own(unsafe {
+                    cx.block.shared.as_mut_ptr().add(address as usize)
+                }));
+            }
+            outside(format!("the block's shared memory is {SHARED_START:#x}..{length:#x}"))
+        }
+        Reach::Local => {
+            let length = cx.grid.program.local_bytes as usize;
+            if address <= 1 << 32 && within(address, length) {
+                // SAFETY: inside the lane's part of the vector.
+                return Ok(Place::Own(unsafe {
+                    cx.threads.local.as_mut_ptr().add(lane * length + address as usize)
+                }));
+            }
+            outside(format!("the thread's local memory has {length:#x} bytes"))
+        }
+        Reach::Generic if inside(SHARED_WINDOW, address) => {
+            locate(cx, Reach::Shared, lane, address - SHARED_WINDOW, bytes)
+        }
+        Reach::Generic if inside(LOCAL_WINDOW, address) => {
+            locate(cx, Reach::Local, lane, address - LOCAL_WINDOW, bytes)
+        }
+        Reach::Generic if inside(PARAM_WINDOW, address) => {
+            let (offset, length) = (address - PARAM_WINDOW, cx.grid.params.len());
+            if within(offset, length) {
+                // Never written: see `locate_writable`.
+                return Ok(Place::Own(cx.grid.params[offset as usize..].as_ptr().cast_mut()));
+            }
+            outside(format!("the kernel's parameters have {length} bytes"))
+        }
+        Reach::Generic => match cx.grid.memory.resolve(address, bytes, &mut cx.threads.hint) {
+            Some(pointer) => Ok(Place::Device(pointer)),
+            None => outside(cx.grid.memory.explain(address)),
+        },
+    }
+}
+
+/// `ld`: `listed` results of one element each. `flags` holds their number.
+struct Load<T, R, const SPACE: u8>(PhantomData<(T, R)>);
+
+impl<T: Extend<R>, R: Raw, const SPACE: u8> Operation for Load<T, R, SPACE> {
+    #[inline(always)]
+    fn run(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
+        let addresses = addresses::<SPACE>(cx, inst);
+        let count = inst.flags() as usize;
+        let bytes = size_of::<T>() * count;
+        let Some(span) = span::<SPACE>(cx, &addresses, mask, bytes) else {
+            return load_lanes::<T, R, SPACE>(cx, inst, mask, &addresses);
+        };
+        for element in 0..count {
+            let mut out = [R::default(); LANES];
+            for i in 0..LANES {
+                // SAFETY: `span` found all active lanes' bytes in one range, and inactive lanes
+                // read its start.
+                out[i] = unsafe {
+                    let from = span.start.add(span.offsets[i] + element * size_of::<T>());
+                    if SPACE == GENERIC { T::load::<true>(from) } else { T::load::<false>(from) }
+                }
+                .extend();
+            }
+            let to = if count == 1 { inst.d } else { cx.listed(inst, element) };
+            cx.set(to, mask, &out);
+        }
+        Ok(())
+    }
+}
+
+/// The same with each lane on its own.
+#[cold]
+fn load_lanes<T: Extend<R>, R: Raw, const SPACE: u8>(
+    cx: &mut Cx<'_>,
+    inst: &Inst,
+    mask: u32,
+    addresses: &[u64; LANES],
+) -> Outcome {
+    let count = inst.flags() as usize;
+    let bytes = size_of::<T>() * count;
+    for lane in lanes_of(mask) {
+        let place = locate(cx, reach(SPACE), lane, addresses[lane], bytes)?;
+        for element in 0..count {
+            let step = element * size_of::<T>();
+            // SAFETY: `place` found as many bytes.
+            let value = unsafe {
+                match place {
+                    Place::Device(from) => T::load::<true>(from.add(step)),
+                    Place::Own(from) => T::load::<false>(from.add(step)),
+                }
+            };
+            let to = if count == 1 { inst.d } else { cx.listed(inst, element) };
+            cx.write::<R>(to)[lane] = value.extend();
+        }
+    }
+    Ok(())
+}
+
+/// `st`: the listed sources are the address and one element each. `flags` holds their number.
+struct Store<T, R, const SPACE: u8>(PhantomData<(T, R)>);
+
+impl<T: Extend<R>, R: Raw, const SPACE: u8> Operation for Store<T, R, SPACE> {
+    #[inline(always)]
+    fn run(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
+        let addresses = addresses::<SPACE>(cx, inst);
+        let count = inst.flags() as usize;
+        let bytes = size_of::<T>() * count;
+        let Some(span) = span::<SPACE>(cx, &addresses, mask, bytes) else {
+            return store_lanes::<T, R, SPACE>(cx, inst, mask, &addresses);
+        };
+        for element in 0..count {
+            let from = if count == 1 { inst.b } else { cx.listed(inst, 1 + element) };
+            let values = cx.read::<R>(from);
+            let put = |i: usize| {
+                // SAFETY: `span` found all active lanes' bytes in one range.
+                unsafe {
+                    let to = span.start.add(span.offsets[i] + element * size_of::<T>());
+                    let value = T::cut(values[i]);
+                    if SPACE == GENERIC {
+                        value.store::<true>(to);
+                    } else {
+                        value.store::<false>(to);
+                    }
+                }
+            };
+            if mask == FULL {
+                (0..LANES).for_each(put);
+            } else {
+                lanes_of(mask).for_each(put);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn store_lanes<T: Extend<R>, R: Raw, const SPACE: u8>(
+    cx: &mut Cx<'_>,
+    inst: &Inst,
+    mask: u32,
+    addresses: &[u64; LANES],
+) -> Outcome {
+    let count = inst.flags() as usize;
+    let bytes = size_of::<T>() * count;
+    for lane in lanes_of(mask) {
+        let place = locate_writable(cx, reach(SPACE), lane, addresses[lane], bytes)?;
+        for element in 0..count {
+            let from = if count == 1 { inst.b } else { cx.listed(inst, 1 + element) };
+            let value = T::cut(cx.read::<R>(from)[lane]);
+            let step = element * size_of::<T>();
+            // SAFETY: `place` found as many bytes.
+            unsafe {
+                match place {
+                    Place::Device(to) => value.store::<true>(to.add(step)),
+                    Place::Own(to) => value.store::<false>(to.add(step)),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `ld.param` of a kernel's own parameter at `offset`: `flags` holds the size of an element, and
+/// whether it is signed in bit 8.
+pub(crate) struct LoadArgument<const WIDE: bool>;
+
+impl<const WIDE: bool> Operation for LoadArgument<WIDE> {
+    #[inline(always)]
+    fn run(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
+        let (start, bytes) = (inst.offset() as usize, (inst.flags() & 255) as usize);
+        let Some(from) = cx.grid.params.get(start..).and_then(|rest| rest.get(..bytes)) else {
+            let length = cx.grid.params.len();
+            let detail = format!("parameter bytes {start}..{} of {length}", start + bytes);
+            return Err(Trouble::new(FaultKind::OutOfBounds, 0, detail));
+        };
+        let signed = inst.flags() >> 8 & 1 != 0 && from.last().is_some_and(|top| top & 0x80 != 0);
+        let mut value = [if signed { 0xff } else { 0 }; 8];
+        value[..bytes].copy_from_slice(from);
+        let value = u64::from_le_bytes(value);
+        if WIDE {
+            cx.set(inst.d, mask, &[value; LANES]);
+        } else {
+            cx.set(inst.d, mask, &[value as u32; LANES]);
+        }
+        Ok(())
+    }
+}
+
+/// An access to elements that fit its registers. Addresses in shared memory have 32 bits, all
+/// others 64.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Access {
+    pub(crate) reach: Reach,
+    pub(crate) bytes: u32,
+    pub(crate) signed: bool,
+}
+
+macro_rules! pick {
+    ($Op:ident, $access:expr) => {{
+        macro_rules! element {
+            ($space:ident) => {
+                match ($access.bytes, $access.signed) {
+                    (1, false) => handler::<$Op<u8, u32, $space>>(),
+                    (1, true) => handler::<$Op<i8, u32, $space>>(),
+                    (2, false) => handler::<$Op<u16, u32, $space>>(),
+                    (2, true) => handler::<$Op<i16, u32, $space>>(),
+                    (4, _) => handler::<$Op<u32, u32, $space>>(),
+                    (8, _) => handler::<$Op<u64, u64, $space>>(),
+                    _ => return None,
+                }
+            };
+        }
+        Some(match $access.reach {
+            Reach::Generic => element!(GENERIC),
+            Reach::Shared => element!(SHARED),
+            Reach::Local => element!(LOCAL),
+        })
+    }};
+}
+
+/// The handler of a load.
+pub(crate) fn load(access: Access) -> Option<Handler> {
+    pick!(Load, access)
+}
+
+/// The handler of a store.
+pub(crate) fn store(access: Access) -> Option<Handler> {
+    pick!(Store, access)
+}
+
+/// The byte at a generic address, if there is one.
+pub(crate) fn byte(cx: &mut Cx<'_>, lane: usize, address: u64) -> Option<u8> {
+    let place = locate(cx, Reach::Generic, lane, address, 1).ok()?;
+    // SAFETY: `locate` found the byte.
+    Some(unsafe {
+        match place {
+            Place::Device(from) => u8::load::<true>(from),
+            Place::Own(from) => u8::load::<false>(from),
+        }
+    })
+}
+
+/// The eight halves at a place of 16 bytes.
+#[inline(always)]
+pub(crate) fn read_row(place: Place) -> [u16; 8] {
+    let mut row = [0; 8];
+    for (i, value) in row.iter_mut().enumerate() {
+        // SAFETY: the place holds 16 bytes.
+        *value = unsafe {
+            match place {
+                Place::Device(from) => u16::load::<true>(from.add(2 * i)),
+                Place::Own(from) => u16::load::<false>(from.add(2 * i)),
+            }
+        };
+    }
+    row
+}
+
+/// Writes eight halves to a place of 16 bytes.
+pub(crate) fn write_row(place: Place, row: &[u16; 8]) {
+    for (i, &value) in row.iter().enumerate() {
+        // SAFETY: the place holds 16 bytes.
+        unsafe {
+            match place {
+                Place::Device(to) => value.store::<true>(to.add(2 * i)),
+                Place::Own(to) => value.store::<false>(to.add(2 * i)),
+            }
+        }
+    }
+}

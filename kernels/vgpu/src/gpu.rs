@@ -1,0 +1,224 @@
+//! The device: properties, memory and launches.
+
+use crate::code::Program;
+use crate::exec::{Block, Broken, Grid, Ran};
+use crate::fault::{Fault, FaultKind};
+use crate::memory::Memory;
+use crate::module::Kernel;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// What the device says of itself, and its limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Properties {
+    /// Its name.
+    pub name: String,
+    /// Major and minor compute capability.
+    pub compute_capability: (u32, u32),
+    /// Streaming multiprocessors.
+    pub multiprocessors: u32,
+    /// Most threads of a block.
+    pub max_threads: u32,
+    /// Most threads along each side of a block.
+    pub max_block: [u32; 3],
+    /// Most blocks along each side of a grid.
+    pub max_grid: [u32; 3],
+    /// Most shared memory of a block that opts in, in bytes.
+    pub max_shared: u32,
+    /// Size of the device memory, in bytes.
+    pub memory_bytes: usize,
+    /// Warp instructions that a block may run before the launch is given up.
+    pub step_limit: u64,
+}
+
+impl Properties {
+    /// Those of an H100 SXM (compute capability 9.0; CUDA C++ Programming Guide, "Compute
+    /// Capabilities"), with 16 GiB of memory.
+    pub fn h100() -> Properties {
+        Properties {
+            name: "Gamut virtual GPU (sm_90)".to_owned(),
+            compute_capability: (9, 0),
+            multiprocessors: 132,
+            max_threads: 1024,
+            max_block: [1024, 1024, 64],
+            max_grid: [i32::MAX as u32, 65_535, 65_535],
+            max_shared: 227 * 1024,
+            memory_bytes: 16 << 30,
+            step_limit: 1 << 33,
+        }
+    }
+}
+
+/// A virtual GPU.
+#[derive(Debug)]
+pub struct Gpu {
+    properties: Properties,
+    memory: Arc<Memory>,
+    /// The worker threads, started by the first launch; none where the system refuses threads.
+    workers: OnceLock<Option<ThreadPool>>,
+}
+
+/// A grid to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// Blocks along x, y and z.
+    pub grid: [u32; 3],
+    /// Threads of a block along x, y and z.
+    pub block: [u32; 3],
+    /// Dynamic shared memory of a block, in bytes.
+    pub dynamic_shared: u32,
+    /// The parameters' bytes, laid out as [`Kernel::params`] says.
+    pub params: &'a [u8],
+}
+
+/// What a launch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Instructions, counted once for each lane that ran them.
+    pub instructions: u64,
+    /// Instructions, counted once a warp.
+    pub warp_instructions: u64,
+}
+
+impl Gpu {
+    /// A device with the given properties.
+    pub fn new(properties: Properties) -> Gpu {
+        let memory = Arc::new(Memory::new(properties.memory_bytes));
+        Gpu { properties, memory, workers: OnceLock::new() }
+    }
+
+    /// The device memory.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    pub(crate) fn shared_memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// What the device says of itself.
+    pub fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    /// Runs a grid to its end, blocks in parallel.
+    ///
+    /// # Errors
+    /// A [`Fault`] for a launch that the device refuses, an instruction that it does not support,
+    /// or the first broken rule that was met. Memory then holds whatever was written by then.
+    pub fn launch(&self, kernel: &Kernel, launch: &Launch<'_>) -> Result<Report, Fault> {
+        let program = match kernel.program() {
+            Ok(program) => program,
+            Err(why) => {
+                return Err(Fault {
+                    ptx_line: why.line,
+                    ..refusal(kernel, FaultKind::IllegalInstruction, why.to_string())
+                });
+            }
+        };
+        let shared_end = self
+            .check(kernel, program, launch)
+            .map_err(|why| refusal(kernel, FaultKind::InvalidLaunch, why))?;
+        let grid = Grid {
+            program,
+            memory: self.memory.snapshot(),
+            params: launch.params,
+            grid: launch.grid,
+            block: launch.block,
+            shared_end,
+            dynamic_shared: launch.dynamic_shared,
+            multiprocessors: self.properties.multiprocessors,
+            step_limit: self.properties.step_limit,
+            start: Instant::now(),
+        };
+        let ran = match self.workers.get_or_init(|| ThreadPoolBuilder::new().build().ok()) {
+            Some(pool) => pool.install(|| run(&grid)),
+            None => run(&grid),
+        };
+        let ran = ran.map_err(|broken| fault(kernel, program, launch, broken))?;
+        Ok(Report { instructions: ran.lanes, warp_instructions: ran.warps })
+    }
+
+    /// Where shared memory ends, if the launch is within the device's limits.
+    fn check(
+        &self,
+        kernel: &Kernel,
+        program: &Program,
+        launch: &Launch<'_>,
+    ) -> Result<u32, String> {
+        let limits = &self.properties;
+        let sides = |extent: [u32; 3], limit: [u32; 3]| {
+            extent.iter().zip(limit).all(|(&side, limit)| side > 0 && side <= limit)
+        };
+        let Launch { grid, block, dynamic_shared, params } = *launch;
+        if !sides(grid, limits.max_grid) {
+            return Err(format!("a grid of {grid:?} blocks, at most {:?}", limits.max_grid));
+        }
+        if !sides(block, limits.max_block) {
+            return Err(format!("a block of {block:?} threads, at most {:?}", limits.max_block));
+        }
+        let threads = block.iter().map(|&side| u64::from(side)).product::<u64>();
+        let most = limits.max_threads.min(kernel.max_threads());
+        if threads > most.into() {
+            return Err(format!("{threads} threads in a block, at most {most}"));
+        }
+        if params.len() < kernel.param_bytes() {
+            let (found, wanted) = (params.len(), kernel.param_bytes());
+            return Err(format!("{found} bytes of parameters, not {wanted}"));
+        }
+        let start = u64::from(program.static_shared_end);
+        let start = if dynamic_shared > 0 {
+            start.next_multiple_of(u64::from(program.dynamic_align))
+        } else {
+            start
+        };
+        let end = start + u64::from(dynamic_shared);
+        let used = u64::from(kernel.static_shared()) + u64::from(dynamic_shared);
+        if used > limits.max_shared.into() {
+            return Err(format!("{used} bytes of shared memory, at most {}", limits.max_shared));
+        }
+        Ok(end as u32)
+    }
+}
+
+/// Runs all blocks on the current pool.
+fn run(grid: &Grid<'_>) -> Result<Ran, Broken> {
+    let [x, y, z] = grid.grid.map(u64::from);
+    let position = |i: u64| [(i % x) as u32, (i / x % y) as u32, (i / x / y) as u32];
+    (0..x * y * z)
+        .into_par_iter()
+        .map_init(Block::new, |block, i| block.run(grid, position(i)))
+        .try_reduce(Ran::default, |a, b| {
+            Ok(Ran { lanes: a.lanes + b.lanes, warps: a.warps + b.warps })
+        })
+}
+
+fn refusal(kernel: &Kernel, kind: FaultKind, detail: String) -> Fault {
+    Fault {
+        kind,
+        kernel: kernel.name().to_owned(),
+        ptx_line: 0,
+        cuda_source: None,
+        block: [0; 3],
+        thread: [0; 3],
+        detail,
+    }
+}
+
+fn fault(kernel: &Kernel, program: &Program, launch: &Launch<'_>, broken: Broken) -> Fault {
+    let origin = program.origins.get(broken.pc as usize);
+    let [x, y, _] = launch.block;
+    let thread = broken.thread;
+    Fault {
+        ptx_line: origin.map_or(0, |origin| origin.line),
+        cuda_source: origin
+            .and_then(|origin| origin.source)
+            .map(|source| (kernel.file(source.file), source.line)),
+        block: broken.block,
+        thread: [thread % x, thread / x % y, thread / x / y],
+        ..refusal(kernel, broken.trouble.kind, broken.trouble.detail)
+    }
+}

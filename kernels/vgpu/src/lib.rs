@@ -1,0 +1,25 @@
+//! A virtual GPU: a CUDA driver library that runs PTX on the CPU.
+//!
+//! [`Gpu`] owns the device memory and the worker threads, [`Module`] holds kernels lowered from PTX
+//! text, and [`Gpu::launch`] runs one grid to completion. Every access is checked; a broken rule is
+//! a [`Fault`] that names the kernel, the line, the block and the thread. It is a tool for tests
+//! and for looking at kernels, never a way to serve.
+//!
+//! - [`ptx`] reads PTX text into a syntax tree.
+//! - `code` lowers a kernel to decoded instructions with allocated registers.
+//! - `exec` runs them, a warp at a time.
+//! - [`memory`] is the device's memory.
+//! - `driver` exports the CUDA driver API.
+
+mod code;
+mod driver;
+mod exec;
+mod fault;
+mod gpu;
+pub mod memory;
+mod module;
+pub mod ptx;
+
+pub use fault::{Fault, FaultKind};
+pub use gpu::{Gpu, Launch, Properties, Report};
+pub use module::{Kernel, LoadError, Module, Param};

@@ -1,0 +1,62 @@
+//! The allocations as one launch sees them.
+
+use super::range::Range;
+use super::table::Table;
+use super::{Allocation, MemoryError};
+use memmap2::MmapMut;
+use std::sync::Arc;
+
+/// An immutable table of the live allocations, which is read without a lock.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    table: Table,
+    /// Keeps the addresses mapped.
+    _mapping: Option<Arc<MmapMut>>,
+}
+
+impl Snapshot {
+    pub(super) fn new(table: &Table, range: &Range) -> Snapshot {
+        Snapshot {
+            table: table.clone(),
+            _mapping: range.mapping(),
+        }
+    }
+
+    /// The pointer to `bytes` at `address`, if one allocation holds them all.
+    ///
+    /// `hint` remembers the allocation that was found last: keep one for each warp. Dereferencing
+    /// the pointer is sound in relaxed atomic accesses while this snapshot lives and, for memory
+    /// of the host, while its owner keeps it.
+    #[inline]
+    pub fn resolve(&self, address: u64, bytes: usize, hint: &mut usize) -> Option<*mut u8> {
+        let live = self.table.live();
+        let hit = live.get(*hint).is_some_and(|a| a.holds(address, bytes));
+        if !hit {
+            *hint = search(live, address, bytes)?;
+        }
+        Some(std::ptr::with_exposed_provenance_mut(address as usize))
+    }
+
+    /// Where `address` lies, in words: "12 bytes past the end of an allocation of 4,096 bytes at
+    /// 0x7f0000010000".
+    pub fn explain(&self, address: u64) -> String {
+        self.table.explain(address)
+    }
+
+    /// The pointer to `bytes` at `address`, or the error that says where they lie.
+    pub(super) fn check(&self, address: u64, bytes: usize) -> Result<*mut u8, MemoryError> {
+        self.resolve(address, bytes, &mut 0)
+            .ok_or_else(|| MemoryError::OutOfBounds {
+                address,
+                bytes,
+                what: self.explain(address),
+            })
+    }
+}
+
+#[cold]
+fn search(live: &[Allocation], address: u64, bytes: usize) -> Option<usize> {
+    let below = live.partition_point(|a| a.base <= address);
+    let last = below.checked_sub(1)?;
+    live.get(last)?.holds(address, bytes).then_some(last)
+}
