@@ -54,6 +54,19 @@ pub fn compile(nvrtc: &Path, out: &Path) -> Result<()> {
     })
 }
 
+/// The PTX of one CUDA source, for the target that the probe runs on.
+///
+/// # Errors
+///
+/// A library that cannot be used; NVRTC's messages about the source.
+pub fn ptx(nvrtc: &Path, source: &str) -> Result<String> {
+    load(nvrtc)?;
+    let ptx = program(source, sources::TARGET)?.ptx;
+    Ok(String::from_utf8_lossy(&ptx)
+        .trim_end_matches('\0')
+        .to_owned())
+}
+
 /// For a group of instructions, compiles each alone to say which ones were refused.
 fn refine(name: &str, error: &Error) -> Vec<String> {
     let group = instructions::groups()

@@ -22,7 +22,7 @@ mod sources;
 mod summary;
 mod tensors;
 
-pub use compile::compile;
+pub use compile::{compile, ptx};
 pub use error::Error;
 pub use faults::fault;
 pub use run::{run, section};

@@ -87,7 +87,11 @@ impl Gpu {
     /// A device with the given properties.
     pub fn new(properties: Properties) -> Gpu {
         let memory = Arc::new(Memory::new(properties.memory_bytes));
-        Gpu { properties, memory, workers: OnceLock::new() }
+        Gpu {
+            properties,
+            memory,
+            workers: OnceLock::new(),
+        }
     }
 
     /// The device memory.
@@ -134,12 +138,18 @@ impl Gpu {
             step_limit: self.properties.step_limit,
             start: Instant::now(),
         };
-        let ran = match self.workers.get_or_init(|| ThreadPoolBuilder::new().build().ok()) {
+        let ran = match self
+            .workers
+            .get_or_init(|| ThreadPoolBuilder::new().build().ok())
+        {
             Some(pool) => pool.install(|| run(&grid)),
             None => run(&grid),
         };
         let ran = ran.map_err(|broken| fault(kernel, program, launch, broken))?;
-        Ok(Report { instructions: ran.lanes, warp_instructions: ran.warps })
+        Ok(Report {
+            instructions: ran.lanes,
+            warp_instructions: ran.warps,
+        })
     }
 
     /// Where shared memory ends, if the launch is within the device's limits.
@@ -151,14 +161,28 @@ impl Gpu {
     ) -> Result<u32, String> {
         let limits = &self.properties;
         let sides = |extent: [u32; 3], limit: [u32; 3]| {
-            extent.iter().zip(limit).all(|(&side, limit)| side > 0 && side <= limit)
+            extent
+                .iter()
+                .zip(limit)
+                .all(|(&side, limit)| side > 0 && side <= limit)
         };
-        let Launch { grid, block, dynamic_shared, params } = *launch;
+        let Launch {
+            grid,
+            block,
+            dynamic_shared,
+            params,
+        } = *launch;
         if !sides(grid, limits.max_grid) {
-            return Err(format!("a grid of {grid:?} blocks, at most {:?}", limits.max_grid));
+            return Err(format!(
+                "a grid of {grid:?} blocks, at most {:?}",
+                limits.max_grid
+            ));
         }
         if !sides(block, limits.max_block) {
-            return Err(format!("a block of {block:?} threads, at most {:?}", limits.max_block));
+            return Err(format!(
+                "a block of {block:?} threads, at most {:?}",
+                limits.max_block
+            ));
         }
         let threads = block.iter().map(|&side| u64::from(side)).product::<u64>();
         let most = limits.max_threads.min(kernel.max_threads());
@@ -178,7 +202,10 @@ impl Gpu {
         let end = start + u64::from(dynamic_shared);
         let used = u64::from(kernel.static_shared()) + u64::from(dynamic_shared);
         if used > limits.max_shared.into() {
-            return Err(format!("{used} bytes of shared memory, at most {}", limits.max_shared));
+            return Err(format!(
+                "{used} bytes of shared memory, at most {}",
+                limits.max_shared
+            ));
         }
         Ok(end as u32)
     }
@@ -192,7 +219,10 @@ fn run(grid: &Grid<'_>) -> Result<Ran, Broken> {
         .into_par_iter()
         .map_init(Block::new, |block, i| block.run(grid, position(i)))
         .try_reduce(Ran::default, |a, b| {
-            Ok(Ran { lanes: a.lanes + b.lanes, warps: a.warps + b.warps })
+            Ok(Ran {
+                lanes: a.lanes + b.lanes,
+                warps: a.warps + b.warps,
+            })
         })
 }
 

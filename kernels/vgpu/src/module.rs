@@ -44,11 +44,21 @@ impl Module {
     pub fn load(text: &str, gpu: &Gpu) -> Result<Module, LoadError> {
         let tree = ptx::parse(text)?;
         let variables = Variables::place(text, &tree, gpu)?;
-        let globals: Globals =
-            variables.places.iter().map(|(name, place)| (name.clone(), place.address)).collect();
-        let files: Arc<HashMap<u32, String>> =
-            Arc::new(tree.files.iter().map(|(&n, &path)| (n, path.to_owned())).collect());
-        let entries = tree.functions.iter().filter(|f| f.entry && f.body.is_some());
+        let globals: Globals = variables
+            .places
+            .iter()
+            .map(|(name, place)| (name.clone(), place.address))
+            .collect();
+        let files: Arc<HashMap<u32, String>> = Arc::new(
+            tree.files
+                .iter()
+                .map(|(&n, &path)| (n, path.to_owned()))
+                .collect(),
+        );
+        let entries = tree
+            .functions
+            .iter()
+            .filter(|f| f.entry && f.body.is_some());
         let kernels = entries
             .map(|function| {
                 let program = lower(text, &tree, &globals, function);
@@ -71,7 +81,10 @@ impl Module {
 
     /// Device address and size in bytes of the variable called `name`.
     pub fn global(&self, name: &str) -> Option<(u64, usize)> {
-        self.variables.places.get(name).map(|place| (place.address, place.bytes))
+        self.variables
+            .places
+            .get(name)
+            .map(|place| (place.address, place.bytes))
     }
 }
 
@@ -91,7 +104,10 @@ struct Variables {
 impl Variables {
     fn place(text: &str, tree: &ptx::Module<'_>, gpu: &Gpu) -> Result<Variables, LoadError> {
         let memory = Arc::clone(gpu.shared_memory());
-        let mut variables = Variables { memory, places: HashMap::new() };
+        let mut variables = Variables {
+            memory,
+            places: HashMap::new(),
+        };
         let placed = || {
             let all = tree.variables.iter();
             all.filter(|v| matches!(v.space, Space::Global | Space::Constant) && v.bytes > 0)
@@ -104,18 +120,28 @@ impl Variables {
             };
             let bytes = usize::try_from(variable.bytes).unwrap_or(usize::MAX);
             let address = variables.memory.allocate(bytes).map_err(refused)?;
-            variables.places.insert(variable.name.to_owned(), Place { address, bytes });
-            variables.memory.fill(address, &[0], bytes).map_err(refused)?;
+            variables
+                .places
+                .insert(variable.name.to_owned(), Place { address, bytes });
+            variables
+                .memory
+                .fill(address, &[0], bytes)
+                .map_err(refused)?;
         }
         for variable in placed() {
-            let Some(place) = variables.places.get(variable.name) else { continue };
+            let Some(place) = variables.places.get(variable.name) else {
+                continue;
+            };
             let image = variables.image(text, variable)?;
             let refused = |source| LoadError::Memory {
                 name: variable.name.to_owned(),
                 bytes: variable.bytes,
                 source,
             };
-            variables.memory.write(place.address, &image).map_err(refused)?;
+            variables
+                .memory
+                .write(place.address, &image)
+                .map_err(refused)?;
         }
         Ok(variables)
     }
@@ -184,7 +210,11 @@ impl Kernel {
             let (size, align) = (param.bytes as usize, param.align as usize);
             let offset = end.next_multiple_of(align);
             end = offset + size;
-            Param { offset, size, align }
+            Param {
+                offset,
+                size,
+                align,
+            }
         });
         Kernel {
             name: function.name.to_owned(),
@@ -207,28 +237,37 @@ impl Kernel {
 
     /// Size of all parameters in bytes.
     pub fn param_bytes(&self) -> usize {
-        self.params.last().map_or(0, |param| param.offset + param.size)
+        self.params
+            .last()
+            .map_or(0, |param| param.offset + param.size)
     }
 
     /// Shared memory whose size the kernel fixes, in bytes.
     pub fn static_shared(&self) -> u32 {
-        self.program.as_ref().map_or(0, |program| program.static_shared_end - SHARED_START)
+        self.program
+            .as_ref()
+            .map_or(0, |program| program.static_shared_end - SHARED_START)
     }
 
     /// Local memory of a thread, in bytes.
     pub fn local(&self) -> u32 {
-        self.program.as_ref().map_or(0, |program| program.local_bytes)
+        self.program
+            .as_ref()
+            .map_or(0, |program| program.local_bytes)
     }
 
     /// Most threads of a block: what the kernel promises, or 1,024.
     pub fn max_threads(&self) -> u32 {
         let product = |[x, y, z]: [u32; 3]| x.saturating_mul(y).saturating_mul(z);
-        self.max_threads.map_or(1024, |extent| product(extent).min(1024))
+        self.max_threads
+            .map_or(1024, |extent| product(extent).min(1024))
     }
 
     /// 32-bit registers that the virtual GPU needs for a thread. Hardware's own number differs.
     pub fn registers(&self) -> u32 {
-        self.program.as_ref().map_or(0, |program| program.columns as u32)
+        self.program
+            .as_ref()
+            .map_or(0, |program| program.columns as u32)
     }
 
     /// Why the kernel cannot be launched, if it cannot.

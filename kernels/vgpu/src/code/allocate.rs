@@ -37,7 +37,11 @@ pub(super) fn allocate(
             Some(constant) => constants.slot(constant)?,
             None => 0,
         };
-        let results: Vec<u16> = draft.results.iter().map(|&register| home(register)).collect();
+        let results: Vec<u16> = draft
+            .results
+            .iter()
+            .map(|&register| home(register))
+            .collect();
         let list = lists.len() as u32;
         let mut imm = draft.imm;
         if draft.listed {
@@ -54,7 +58,11 @@ pub(super) fn allocate(
             imm,
             list,
             target: draft.labels.first().map_or(0, |&label| place(label) as u32),
-            negate: if draft.guard.is_some_and(|(_, negated)| negated) { u32::MAX } else { 0 },
+            negate: if draft.guard.is_some_and(|(_, negated)| negated) {
+                u32::MAX
+            } else {
+                0
+            },
             guard: draft.guard.map_or(TRUE, |(register, _)| home(register)),
             d: result(0),
             e: result(1),
@@ -113,7 +121,9 @@ impl Slots {
 /// written after all sources were read, yet a slot whose last read is at `from` is left alone:
 /// instructions with several results may write one before they read the rest.
 fn take<const N: usize>(slots: &mut Vec<u32>, from: u32, to: u32) -> Result<u16, String> {
-    let free = slots.chunks_exact(N).position(|group| group.iter().all(|&until| until < from));
+    let free = slots
+        .chunks_exact(N)
+        .position(|group| group.iter().all(|&until| until < from));
     let first = match free {
         Some(group) => group * N,
         None => {
@@ -155,7 +165,11 @@ impl Constants {
             self.columns.push(Column([value as u32; LANES]));
         } else {
             let halves = [value as u32, (value >> 32) as u32];
-            let halves = if cfg!(target_endian = "big") { [halves[1], halves[0]] } else { halves };
+            let halves = if cfg!(target_endian = "big") {
+                [halves[1], halves[0]]
+            } else {
+                halves
+            };
             let pattern: [u32; LANES] = std::array::from_fn(|i| halves[i % 2]);
             self.columns.extend([Column(pattern), Column(pattern)]);
         }

@@ -40,11 +40,7 @@ pub(super) struct Draft {
 
 impl Draft {
     /// An instruction that computes.
-    pub(super) fn compute(
-        handler: Handler,
-        results: Vec<Register>,
-        sources: Vec<Source>,
-    ) -> Draft {
+    pub(super) fn compute(handler: Handler, results: Vec<Register>, sources: Vec<Source>) -> Draft {
         Draft {
             handler,
             flow: Flow::Lanes,
@@ -55,14 +51,20 @@ impl Draft {
             members: None,
             imm: 0,
             labels: Vec::new(),
-            origin: Origin { line: 0, source: None },
+            origin: Origin {
+                line: 0,
+                source: None,
+            },
             counts: false,
         }
     }
 
     /// An instruction that the warp's loop carries out.
     pub(super) fn control(flow: Flow) -> Draft {
-        Draft { flow, ..Draft::compute(handler::<Nothing>(), Vec::new(), Vec::new()) }
+        Draft {
+            flow,
+            ..Draft::compute(handler::<Nothing>(), Vec::new(), Vec::new())
+        }
     }
 
     pub(super) fn imm(self, imm: u64) -> Draft {
@@ -74,11 +76,18 @@ impl Draft {
     }
 
     pub(super) fn members(self, members: Source) -> Draft {
-        Draft { members: Some(members), flow: Flow::Together, ..self }
+        Draft {
+            members: Some(members),
+            flow: Flow::Together,
+            ..self
+        }
     }
 
     pub(super) fn listed(self) -> Draft {
-        Draft { listed: true, ..self }
+        Draft {
+            listed: true,
+            ..self
+        }
     }
 
     /// Registers that it reads, the guard included.

@@ -45,11 +45,18 @@ pub(super) fn intervals(
         *interval = (interval.0.min(at), interval.1.max(at));
     };
     for block in &blocks {
-        block.live_in.each(|register| touch(register, block.code.start));
-        block.live_out.each(|register| touch(register, block.code.end - 1));
+        block
+            .live_in
+            .each(|register| touch(register, block.code.start));
+        block
+            .live_out
+            .each(|register| touch(register, block.code.end - 1));
         for at in block.code.clone() {
             let draft = &drafts[at];
-            draft.reads().chain(draft.results.iter().copied()).for_each(|r| touch(r, at));
+            draft
+                .reads()
+                .chain(draft.results.iter().copied())
+                .for_each(|r| touch(r, at));
         }
     }
     intervals
@@ -58,7 +65,10 @@ pub(super) fn intervals(
 fn step_back(draft: &Draft, live: &mut Set) {
     // A guarded instruction leaves some lanes as they were.
     if draft.guard.is_none() {
-        draft.results.iter().for_each(|&register| live.remove(register));
+        draft
+            .results
+            .iter()
+            .for_each(|&register| live.remove(register));
     }
     draft.reads().for_each(|register| live.insert(register));
 }
@@ -85,7 +95,12 @@ fn blocks(drafts: &[Draft], registers: usize, place: impl Fn(Label) -> usize) ->
         if last.falls_through() && code.end < drafts.len() {
             next.push(block_at[code.end]);
         }
-        Block { code, next, live_in: Set::new(registers), live_out: Set::new(registers) }
+        Block {
+            code,
+            next,
+            live_in: Set::new(registers),
+            live_out: Set::new(registers),
+        }
     };
     bounds.windows(2).map(block).collect()
 }

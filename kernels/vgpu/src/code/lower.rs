@@ -43,11 +43,19 @@ pub(crate) fn lower(
         calls: Vec::new(),
         leave: None,
         carry: None,
-        origin: Origin { line: kernel.line, source: None },
+        origin: Origin {
+            line: kernel.line,
+            source: None,
+        },
     };
     lowerer.kernel(kernel)?;
     let local_bytes = lowerer.local_bytes.next_multiple_of(16) as u32;
-    let Lowerer { drafts, widths, labels, .. } = lowerer;
+    let Lowerer {
+        drafts,
+        widths,
+        labels,
+        ..
+    } = lowerer;
     let too_large = |reason| PtxError::new(source, kernel.line, reason);
     let program = allocate(drafts, &widths, &labels).map_err(too_large)?;
     Ok(Program {
@@ -70,9 +78,17 @@ struct Shared {
 
 impl Shared {
     fn lay_out(module: &Module<'_>, kernel: &Function<'_>) -> Shared {
-        let mut reached = Reached { module, names: HashSet::new(), variables: Vec::new() };
+        let mut reached = Reached {
+            module,
+            names: HashSet::new(),
+            variables: Vec::new(),
+        };
         reached.function(kernel);
-        let Reached { names, mut variables, .. } = reached;
+        let Reached {
+            names,
+            mut variables,
+            ..
+        } = reached;
         let outer = module.variables.iter().filter(|v| v.space == Space::Shared);
         let used: Vec<_> = outer.filter(|v| names.contains(v.name)).collect();
         let fixed = used.iter().copied().filter(|v| !v.external);
@@ -84,11 +100,21 @@ impl Shared {
             addresses.insert(identity(variable), end as u32);
             end += variable.bytes;
         }
-        let align = used.iter().filter(|v| v.external).map(|v| v.align).max().unwrap_or(1);
+        let align = used
+            .iter()
+            .filter(|v| v.external)
+            .map(|v| v.align)
+            .max()
+            .unwrap_or(1);
         // A size beyond any block's is refused at launch.
         let end = end.min(1 << 30) as u32;
         let dynamic = end.next_multiple_of(align.min(1 << 20));
-        Shared { addresses, end, dynamic, dynamic_align: align }
+        Shared {
+            addresses,
+            end,
+            dynamic,
+            dynamic_align: align,
+        }
     }
 
     fn address(&self, variable: &Variable<'_>) -> Option<u32> {
@@ -121,7 +147,9 @@ impl<'m> Reached<'m> {
                 Statement::Block(inner) => self.statements(inner),
                 Statement::Variable(v) if v.space == Space::Shared => self.variables.push(v),
                 Statement::Instruction(inst) => {
-                    inst.operands.iter().for_each(|operand| self.operand(operand));
+                    inst.operands
+                        .iter()
+                        .for_each(|operand| self.operand(operand));
                 }
                 _ => {}
             }
@@ -131,7 +159,9 @@ impl<'m> Reached<'m> {
     fn operand(&mut self, operand: &'m Operand<'m>) {
         match operand {
             Operand::Name(name) | Operand::Offset(name, _) => self.name(name),
-            Operand::Address(Address { base: Some(name), .. }) => self.name(name),
+            Operand::Address(Address {
+                base: Some(name), ..
+            }) => self.name(name),
             Operand::Vector(items) | Operand::List(items) => {
                 items.iter().for_each(|item| self.operand(item));
             }
@@ -191,7 +221,10 @@ impl<'m> Lowerer<'m> {
         storage: &[(&'m str, u64)],
     ) -> Result<(), PtxError> {
         if self.calls.contains(&function.name) {
-            return Err(self.error(format!("recursion into `{}` is not supported", function.name)));
+            return Err(self.error(format!(
+                "recursion into `{}` is not supported",
+                function.name
+            )));
         }
         let Some(body) = &function.body else {
             return Err(self.error(format!("`{}` has no body", function.name)));
@@ -200,7 +233,8 @@ impl<'m> Lowerer<'m> {
         let outer = std::mem::take(&mut self.scopes);
         self.scopes.open();
         for &(name, address) in storage {
-            self.scopes.insert(name, Entity::Variable(Space::Local, address));
+            self.scopes
+                .insert(name, Entity::Variable(Space::Local, address));
         }
         let leave = self.label();
         let outer_leave = self.leave.replace(leave);
@@ -248,16 +282,18 @@ impl<'m> Lowerer<'m> {
                 }
                 self.widths.extend((0..count).map(|_| width));
                 let entity = match set.count {
-                    Some(count) => Entity::Range { first, count, width },
+                    Some(count) => Entity::Range {
+                        first,
+                        count,
+                        width,
+                    },
                     None => Entity::Register(first, width),
                 };
                 self.scopes.insert(set.name, entity);
             }
             Statement::Variable(variable) => {
                 let address = match variable.space {
-                    Space::Local | Space::Param => {
-                        self.reserve(variable.bytes, variable.align)?
-                    }
+                    Space::Local | Space::Param => self.reserve(variable.bytes, variable.align)?,
                     Space::Shared => {
                         u64::from(self.shared.address(variable).unwrap_or(self.shared.dynamic))
                     }
@@ -270,7 +306,8 @@ impl<'m> Lowerer<'m> {
                     Space::Param => Space::Local,
                     space => space,
                 };
-                self.scopes.insert(variable.name, Entity::Variable(space, address));
+                self.scopes
+                    .insert(variable.name, Entity::Variable(space, address));
             }
             Statement::Label(name) => {
                 if let Some(Entity::Label(label)) = self.scopes.find(name) {
@@ -280,7 +317,10 @@ impl<'m> Lowerer<'m> {
             Statement::Targets { .. } => {}
             Statement::Block(statements) => self.body(statements)?,
             Statement::Instruction(instruction) => {
-                self.origin = Origin { line: instruction.line, source: instruction.source };
+                self.origin = Origin {
+                    line: instruction.line,
+                    source: instruction.source,
+                };
                 let opcode = Opcode::new(instruction.opcode);
                 let first = self.drafts.len();
                 families::lower(self, &opcode, instruction)?;
@@ -299,7 +339,9 @@ impl<'m> Lowerer<'m> {
 
     /// Puts the instruction's guard on the drafts from `first` on, unless they have their own.
     fn guard(&mut self, instruction: &Instruction<'m>, first: usize) -> Result<(), PtxError> {
-        let Some(guard) = instruction.guard else { return Ok(()) };
+        let Some(guard) = instruction.guard else {
+            return Ok(());
+        };
         if instruction.opcode.starts_with("call") {
             return Ok(());
         }
@@ -323,7 +365,10 @@ impl<'m> Lowerer<'m> {
         if self.drafts.len() >= MAX_INSTRUCTIONS {
             return Err(self.error("too many instructions"));
         }
-        self.drafts.push(Draft { origin: self.origin, ..draft });
+        self.drafts.push(Draft {
+            origin: self.origin,
+            ..draft
+        });
         Ok(())
     }
 
@@ -388,7 +433,11 @@ impl<'m> Lowerer<'m> {
         if let Some(&address) = self.globals.get(name) {
             return Some(Entity::Variable(Space::Global, address));
         }
-        let mut shared = self.module.variables.iter().filter(|v| v.space == Space::Shared);
+        let mut shared = self
+            .module
+            .variables
+            .iter()
+            .filter(|v| v.space == Space::Shared);
         let variable = shared.find(|v| v.name == name)?;
         let address = self.shared.address(variable)?;
         Some(Entity::Variable(Space::Shared, u64::from(address)))
@@ -419,9 +468,9 @@ impl<'m> Lowerer<'m> {
         }
         match self.scopes.find(name) {
             Some(Entity::Register(register, found)) if found == width => Ok(register),
-            Some(Entity::Register(_, found)) => {
-                Err(self.error(format!("register `{name}` is {found:?} where {width:?} is wanted")))
-            }
+            Some(Entity::Register(_, found)) => Err(self.error(format!(
+                "register `{name}` is {found:?} where {width:?} is wanted"
+            ))),
             _ => Err(self.error(format!("`{name}` is not a register"))),
         }
     }

@@ -10,7 +10,11 @@ use std::collections::HashMap;
 pub(super) enum Entity<'a> {
     Register(Register, Width),
     /// `count` registers from `first` on, named by the prefix and a number.
-    Range { first: Register, count: u32, width: Width },
+    Range {
+        first: Register,
+        count: u32,
+        width: Width,
+    },
     /// A variable and its address in its space.
     Variable(Space, u64),
     /// A kernel's parameter: offset and size in bytes.
@@ -50,8 +54,14 @@ impl<'a> Scopes<'a> {
                 None | Some(Entity::Range { .. }) => {}
                 Some(found) => return Some(found.clone()),
             }
-            if let (Some(Entity::Range { first, count, width }), Some(number)) =
-                (scope.get(prefix), number)
+            if let (
+                Some(Entity::Range {
+                    first,
+                    count,
+                    width,
+                }),
+                Some(number),
+            ) = (scope.get(prefix), number)
                 && number < *count
             {
                 return Some(Entity::Register(first + number, *width));

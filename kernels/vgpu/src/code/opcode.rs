@@ -18,7 +18,12 @@ impl<'a> Opcode<'a> {
         let mut parts = text.split('.');
         let stem = parts.next().unwrap_or("");
         // Real opcodes have a dozen parts; more cannot be ticked off and are refused.
-        Opcode { text, stem, parts: parts.collect(), used: Cell::new(0) }
+        Opcode {
+            text,
+            stem,
+            parts: parts.collect(),
+            used: Cell::new(0),
+        }
     }
 
     /// The whole dotted name.
@@ -62,6 +67,10 @@ impl<'a> Opcode<'a> {
     /// A modifier that nobody understood.
     pub(crate) fn leftover(&self) -> Option<&'a str> {
         let unused = |i: usize| i >= 64 || self.used.get() >> i & 1 == 0;
-        self.parts.iter().enumerate().find(|(i, _)| unused(*i)).map(|(_, part)| *part)
+        self.parts
+            .iter()
+            .enumerate()
+            .find(|(i, _)| unused(*i))
+            .map(|(_, part)| *part)
     }
 }

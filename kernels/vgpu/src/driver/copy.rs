@@ -39,10 +39,11 @@ enum Wait {
 
 /// The kind of memory that holds all of a range, or `None` for pageable memory.
 fn locate(driver: &Driver, address: u64, bytes: usize) -> Result<Option<Kind>, Code> {
-    match driver.gpu.memory().find(address) {
+    let memory = driver.gpu.memory();
+    match memory.find(address) {
         Some(found) if found.holds(address, bytes) => Ok(Some(found.kind)),
-        Some(_) => Err(Code::InvalidValue),
-        None => Ok(None),
+        None if !memory.owns(address) => Ok(None),
+        _ => Err(Code::InvalidValue),
     }
 }
 
@@ -94,9 +95,8 @@ fn transfer(
             let pointer = std::ptr::with_exposed_provenance_mut::<u8>(to as usize);
             if sides.1.is_some() {
                 // SAFETY: memory of the caller's that by its contract takes `bytes`.
-                memory.read(from, unsafe {
-                    std::slice::from_raw_parts_mut(pointer, bytes)
-                })?;
+                let target = unsafe { std::slice::from_raw_parts_mut(pointer, bytes) };
+                memory.read(from, target)?;
             } else {
                 let source = std::ptr::with_exposed_provenance::<u8>(from as usize);
                 // SAFETY: as above, for both sides, which may overlap.

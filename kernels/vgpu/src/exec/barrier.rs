@@ -63,7 +63,10 @@ pub(crate) struct Arrival {
 
 impl Barriers {
     pub(crate) fn new(threads: u32) -> Barriers {
-        Barriers { all: Default::default(), live: threads }
+        Barriers {
+            all: Default::default(),
+            live: threads,
+        }
     }
 
     /// Takes an arrival; returns the phase to wait out, or what is wrong with it.
@@ -71,9 +74,11 @@ impl Barriers {
         let Some(barrier) = self.all.get_mut(arrival.id) else {
             return Err(format!("barrier {} of {BARRIERS}", arrival.id));
         };
-        if arrival.expected % 32 != 0 {
+        if !arrival.expected.is_multiple_of(32) {
             let expected = arrival.expected;
-            return Err(format!("a thread count of {expected}, not a multiple of 32"));
+            return Err(format!(
+                "a thread count of {expected}, not a multiple of 32"
+            ));
         }
         if barrier.threads > 0 && barrier.expected != arrival.expected {
             return Err(format!(
@@ -84,7 +89,11 @@ impl Barriers {
         let phase = barrier.phase;
         barrier.expected = arrival.expected;
         barrier.threads += arrival.threads;
-        barrier.rounded += if arrival.whole_warp { 32 } else { arrival.threads };
+        barrier.rounded += if arrival.whole_warp {
+            32
+        } else {
+            arrival.threads
+        };
         barrier.held += arrival.held;
         self.open(arrival.id);
         Ok(phase)
@@ -106,7 +115,11 @@ impl Barriers {
         };
         if complete && barrier.threads > 0 {
             let last = (barrier.threads, barrier.held);
-            *barrier = Barrier { phase: barrier.phase + 1, last, ..Barrier::default() };
+            *barrier = Barrier {
+                phase: barrier.phase + 1,
+                last,
+                ..Barrier::default()
+            };
         }
     }
 
@@ -121,8 +134,15 @@ impl Barriers {
     pub(crate) fn explain(&self) -> String {
         let mut text = String::new();
         for (id, barrier) in self.all.iter().enumerate().filter(|(_, b)| b.threads > 0) {
-            let expected = if barrier.expected == 0 { self.live } else { barrier.expected };
-            text += &format!("; barrier {id} has {} of {expected} threads", barrier.threads);
+            let expected = if barrier.expected == 0 {
+                self.live
+            } else {
+                barrier.expected
+            };
+            text += &format!(
+                "; barrier {id} has {} of {expected} threads",
+                barrier.threads
+            );
         }
         text
     }

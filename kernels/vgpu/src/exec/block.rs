@@ -34,8 +34,15 @@ pub(crate) struct Broken {
 impl Block {
     pub(crate) fn new() -> Block {
         let barriers = Barriers::new(0);
-        let state = BlockState { index: [0; 3], shared: Vec::new(), barriers };
-        Block { state, warps: Vec::new() }
+        let state = BlockState {
+            index: [0; 3],
+            shared: Vec::new(),
+            barriers,
+        };
+        Block {
+            state,
+            warps: Vec::new(),
+        }
     }
 
     /// Runs the block at `index` to its end.
@@ -53,7 +60,10 @@ impl Block {
         }
         self.turns(grid)?;
         let sum = |of: fn(&Warp) -> u64| self.warps.iter().map(of).sum();
-        Ok(Ran { lanes: sum(|w| w.lanes), warps: sum(|w| w.counted) })
+        Ok(Ran {
+            lanes: sum(|w| w.lanes),
+            warps: sum(|w| w.counted),
+        })
     }
 
     fn turns(&mut self, grid: &Grid<'_>) -> Result<(), Broken> {
@@ -69,8 +79,9 @@ impl Block {
             for warp in &mut self.warps {
                 let before = warp.steps;
                 let number = warp.threads.warp;
-                let pause =
-                    warp.run(grid, &mut self.state).map_err(|stop| broken(number, stop))?;
+                let pause = warp
+                    .run(grid, &mut self.state)
+                    .map_err(|stop| broken(number, stop))?;
                 moved |= warp.steps != before;
                 left |= pause != Pause::Done;
                 steps += warp.steps;
@@ -84,14 +95,26 @@ impl Block {
             };
             let (kind, detail) = if !moved {
                 let why = self.state.barriers.explain();
-                (FaultKind::Deadlock, format!("every warp waits and nobody can release one{why}"))
+                (
+                    FaultKind::Deadlock,
+                    format!("every warp waits and nobody can release one{why}"),
+                )
             } else if steps > grid.step_limit {
-                (FaultKind::StepLimit, format!("{steps} warp instructions in one block"))
+                (
+                    FaultKind::StepLimit,
+                    format!("{steps} warp instructions in one block"),
+                )
             } else {
                 continue;
             };
             let (warp, pc, lane) = waiting().unwrap_or((0, 0, 0));
-            return Err(broken(warp, Stop { pc, trouble: Trouble::new(kind, lane, detail) }));
+            return Err(broken(
+                warp,
+                Stop {
+                    pc,
+                    trouble: Trouble::new(kind, lane, detail),
+                },
+            ));
         }
     }
 }

@@ -67,7 +67,11 @@ value! {
 impl Cx<'_> {
     #[inline(always)]
     fn column_ptr(&self, slot: u16) -> *const Column {
-        let base = if slot & CONSTANT != 0 { self.constants } else { self.columns.cast_const() };
+        let base = if slot & CONSTANT != 0 {
+            self.constants
+        } else {
+            self.columns.cast_const()
+        };
         // SAFETY: the allocator gives operands slots inside the program's registers or constants.
         unsafe { base.add(usize::from(slot & !CONSTANT)) }
     }

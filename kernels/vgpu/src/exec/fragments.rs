@@ -54,9 +54,19 @@ impl Fragments {
     /// lowest. Those at the same place join it.
     pub(crate) fn pick(&mut self, from: u32) -> Option<Fragment> {
         let ready = |f: &&Fragment| f.state == State::Ready;
-        let ahead = self.parked.iter().filter(ready).map(|f| f.pc).filter(|&pc| pc >= from).min();
+        let ahead = self
+            .parked
+            .iter()
+            .filter(ready)
+            .map(|f| f.pc)
+            .filter(|&pc| pc >= from)
+            .min();
         let pc = ahead.or_else(|| self.parked.iter().filter(ready).map(|f| f.pc).min())?;
-        Some(Fragment { pc, mask: self.join(pc), state: State::Ready })
+        Some(Fragment {
+            pc,
+            mask: self.join(pc),
+            state: State::Ready,
+        })
     }
 
     /// Takes all lanes that are ready or waiting for others at `pc`.
@@ -72,7 +82,10 @@ impl Fragments {
 
     /// The lowest program counter at which a running fragment must look around.
     pub(crate) fn next_stop(&self) -> u32 {
-        let waits = self.parked.iter().filter(|f| !matches!(f.state, State::Barrier { .. }));
+        let waits = self
+            .parked
+            .iter()
+            .filter(|f| !matches!(f.state, State::Barrier { .. }));
         waits.map(|f| f.pc).min().unwrap_or(u32::MAX)
     }
 }

@@ -83,6 +83,18 @@ pub(crate) fn handler<O: Operation>() -> Handler {
     }
 }
 
+/// The handler of `O` with the widest vectors of this machine, for operations on 64-bit lanes that
+/// AVX2 lacks instructions for.
+pub(crate) fn wide_handler<O: Operation>() -> Handler {
+    match isa() {
+        Isa::Portable => portable::<O>,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => avx2::<O>,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => avx512::<O>,
+    }
+}
+
 /// An operation that asks for vectors by name.
 pub(crate) trait VectorOperation {
     fn run<V: Vector>(v: V, cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome;

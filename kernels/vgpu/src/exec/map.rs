@@ -19,7 +19,9 @@ pub(crate) struct Alu {
 impl Alu {
     /// The width of what the last step gives.
     pub(crate) fn last_result(&self) -> Width {
-        self.then.as_ref().map_or(self.result, |then| then.last_result())
+        self.then
+            .as_ref()
+            .map_or(self.result, |then| then.last_result())
     }
 
     /// The same with a further step, if there is one.
@@ -52,7 +54,11 @@ impl<M: Map<N>, const N: usize> Operation for Each<M, N> {
         let c = cx.read(if N > 2 { inst.c } else { inst.a });
         let mut out = [<M::R as Value>::Raw::default(); LANES];
         for i in 0..LANES {
-            let (a, b, c) = (M::A::from_raw(a[i]), M::B::from_raw(b[i]), M::C::from_raw(c[i]));
+            let (a, b, c) = (
+                M::A::from_raw(a[i]),
+                M::B::from_raw(b[i]),
+                M::C::from_raw(c[i]),
+            );
             out[i] = M::apply(a, b, c).raw();
         }
         cx.set(inst.d, mask, &out);

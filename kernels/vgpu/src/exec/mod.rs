@@ -1,4 +1,8 @@
 //! The interpreter: decoded instructions run a warp at a time.
+#![allow(
+    clippy::needless_range_loop,
+    reason = "a lane's number indexes several columns at once"
+)]
 
 mod barrier;
 mod block;
@@ -13,7 +17,7 @@ mod warp;
 
 pub(crate) use barrier::action as barrier_action;
 pub(crate) use block::{Block, Broken, Ran};
-pub(crate) use isa::{Handler, Operation, VectorOperation, handler, vector_handler};
+pub(crate) use isa::{Handler, Operation, VectorOperation, handler, vector_handler, wide_handler};
 pub(crate) use space::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_START, SHARED_WINDOW};
 
 use crate::code::Program;
@@ -86,7 +90,11 @@ pub(crate) struct Trouble {
 impl Trouble {
     #[cold]
     pub(crate) fn new(kind: FaultKind, lane: usize, detail: impl Into<String>) -> Box<Trouble> {
-        Box::new(Trouble { kind, lane, detail: detail.into() })
+        Box::new(Trouble {
+            kind,
+            lane,
+            detail: detail.into(),
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! Sixteen lanes at a time, for loops that compilers do not turn into vector instructions.
 #![allow(unsafe_code)]
 
+use super::column::LANES;
+
 /// Lanes of a vector.
 pub(crate) const WIDTH: usize = 16;
 
@@ -18,6 +20,37 @@ pub(crate) trait Vector: Copy {
     fn max(self, a: Self::I, b: Self::I) -> Self::I;
     /// Cut toward zero; lanes beyond the range of i32 are unspecified.
     fn cut(self, a: Self::F) -> Self::I;
+
+    /// `word << left & mask` of each lane.
+    #[inline(always)]
+    fn bits(self, words: &[u32; WIDTH], left: u32, mask: u32) -> [u32; WIDTH] {
+        words.map(|word| word << left & mask)
+    }
+
+    /// The exponents of singles: -126 for subnormals, `zero` for zeros.
+    #[inline(always)]
+    fn exponents(self, bits: &[u32; WIDTH], zero: i32) -> [i32; WIDTH] {
+        bits.map(|bits| {
+            let field = (bits >> 23 & 255) as i32;
+            if bits << 1 == 0 {
+                zero
+            } else {
+                field.max(1) - 127
+            }
+        })
+    }
+
+    /// The lanes of two columns by their place in groups of four: eight of each column in a row.
+    #[inline(always)]
+    fn by_place(self, columns: [&[u32; LANES]; 2]) -> [[u32; WIDTH]; 4] {
+        let mut out = [[0; WIDTH]; 4];
+        for (place, out) in out.iter_mut().enumerate() {
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = columns[i / 8][4 * (i % 8) + place];
+            }
+        }
+        out
+    }
 }
 
 /// Plain arrays.
@@ -70,7 +103,7 @@ pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Vector, WIDTH};
+    use super::{LANES, Vector, WIDTH};
     use std::arch::x86_64::*;
 
     /// AVX-512.
@@ -147,6 +180,55 @@ mod x86 {
         fn cut(self, a: __m512) -> __m512i {
             proven!(_mm512_cvttps_epi32(a))
         }
+        #[inline(always)]
+        fn bits(self, words: &[u32; WIDTH], left: u32, mask: u32) -> [u32; WIDTH] {
+            let mut out = [0; WIDTH];
+            proven!({
+                let words = _mm512_loadu_si512(words.as_ptr().cast());
+                let shifted = _mm512_sllv_epi32(words, _mm512_set1_epi32(left as i32));
+                let masked = _mm512_and_si512(shifted, _mm512_set1_epi32(mask as i32));
+                _mm512_storeu_si512(out.as_mut_ptr().cast(), masked);
+            });
+            out
+        }
+        #[inline(always)]
+        fn exponents(self, bits: &[u32; WIDTH], zero: i32) -> [i32; WIDTH] {
+            let mut out = [0; WIDTH];
+            proven!({
+                let bits = _mm512_loadu_si512(bits.as_ptr().cast());
+                let body = _mm512_and_si512(bits, _mm512_set1_epi32(i32::MAX));
+                let field = _mm512_max_epi32(_mm512_srli_epi32(body, 23), _mm512_set1_epi32(1));
+                let exponent = _mm512_sub_epi32(field, _mm512_set1_epi32(127));
+                let is_zero = _mm512_testn_epi32_mask(body, body);
+                let picked = _mm512_mask_mov_epi32(exponent, is_zero, _mm512_set1_epi32(zero));
+                _mm512_storeu_si512(out.as_mut_ptr().cast(), picked);
+            });
+            out
+        }
+        #[inline(always)]
+        fn by_place(self, columns: [&[u32; LANES]; 2]) -> [[u32; WIDTH]; 4] {
+            let mut out = [[0; WIDTH]; 4];
+            let [first, second] = columns.map(|column| column.as_ptr().cast::<__m512i>());
+            proven!({
+                let every_fourth = _mm512_mullo_epi32(
+                    _mm512_set_epi32(7, 6, 5, 4, 3, 2, 1, 0, 7, 6, 5, 4, 3, 2, 1, 0),
+                    _mm512_set1_epi32(4),
+                );
+                let [a, b] = [_mm512_loadu_si512(first), _mm512_loadu_si512(first.add(1))];
+                let [c, d] = [
+                    _mm512_loadu_si512(second),
+                    _mm512_loadu_si512(second.add(1)),
+                ];
+                for (place, out) in out.iter_mut().enumerate() {
+                    let index = _mm512_add_epi32(every_fourth, _mm512_set1_epi32(place as i32));
+                    let low = _mm512_permutex2var_epi32(a, index, b);
+                    let high = _mm512_permutex2var_epi32(c, index, d);
+                    let joined = _mm512_mask_blend_epi32(0xff00, low, high);
+                    _mm512_storeu_si512(out.as_mut_ptr().cast(), joined);
+                }
+            });
+            out
+        }
     }
 
     impl Vector for Avx2 {
@@ -154,7 +236,10 @@ mod x86 {
         type I = [__m256i; 2];
         #[inline(always)]
         fn floats(self, from: &[f32; WIDTH]) -> [__m256; 2] {
-            proven!([_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))])
+            proven!([
+                _mm256_loadu_ps(from.as_ptr()),
+                _mm256_loadu_ps(from.as_ptr().add(8))
+            ])
         }
         #[inline(always)]
         fn ints(self, from: &[i32; WIDTH]) -> [__m256i; 2] {

@@ -57,7 +57,9 @@ impl Warp {
         self.predicates.resize(program.predicates, 0);
         self.predicates[usize::from(crate::code::TRUE)] = FULL;
         self.threads.local.clear();
-        self.threads.local.resize(program.local_bytes as usize * LANES, 0);
+        self.threads
+            .local
+            .resize(program.local_bytes as usize * LANES, 0);
         self.threads.copies.clear();
         self.threads.warp = index;
         self.fragments.restart(live);
@@ -75,11 +77,7 @@ impl Warp {
     }
 
     /// Runs until the turn is over or nothing can run.
-    pub(crate) fn run(
-        &mut self,
-        grid: &Grid<'_>,
-        block: &mut BlockState,
-    ) -> Result<Pause, Stop> {
+    pub(crate) fn run(&mut self, grid: &Grid<'_>, block: &mut BlockState) -> Result<Pause, Stop> {
         let mut turn = Turn {
             cx: Cx {
                 columns: self.columns.as_mut_ptr(),
@@ -92,7 +90,11 @@ impl Warp {
             fragments: &mut self.fragments,
             live: &mut self.live,
             from: &mut self.from,
-            now: Fragment { pc: 0, mask: 0, state: State::Ready },
+            now: Fragment {
+                pc: 0,
+                mask: 0,
+                state: State::Ready,
+            },
             stop: 0,
             steps: 0,
             counted: 0,
@@ -137,7 +139,8 @@ impl Turn<'_> {
         let code = &self.cx.grid.program.code;
         loop {
             if self.now.pc >= self.stop {
-                self.fragments.park(self.now.pc, self.now.mask, State::Ready);
+                self.fragments
+                    .park(self.now.pc, self.now.mask, State::Ready);
                 if let Some(pause) = self.switch(0)? {
                     return Ok(pause);
                 }
@@ -200,7 +203,8 @@ impl Turn<'_> {
                         fragment.state = State::Ready;
                     }
                 }
-                self.fragments.park(self.now.pc + 1, self.now.mask & !mask, State::Ready);
+                self.fragments
+                    .park(self.now.pc + 1, self.now.mask & !mask, State::Ready);
             }
             Flow::Together | Flow::Aligned => {
                 if mask == 0 || self.complete(inst, mask)? {
@@ -237,7 +241,8 @@ impl Turn<'_> {
     fn end_turn(&mut self) -> Pause {
         let alone = self.fragments.next_stop() == u32::MAX;
         *self.from = if alone { 0 } else { self.now.pc + 1 };
-        self.fragments.park(self.now.pc, self.now.mask, State::Ready);
+        self.fragments
+            .park(self.now.pc, self.now.mask, State::Ready);
         Pause::Turn
     }
 
@@ -260,7 +265,9 @@ impl Turn<'_> {
             let line = self.cx.grid.program.origins[fragment.pc as usize].line;
             detail += &format!("; lanes {:#010x} wait at PTX line {line}", fragment.mask);
         }
-        let lane = waiting.first().map_or(0, |f| f.mask.trailing_zeros() as usize);
+        let lane = waiting
+            .first()
+            .map_or(0, |f| f.mask.trailing_zeros() as usize);
         self.now.pc = waiting.first().map_or(0, |f| f.pc);
         Err(Trouble::new(FaultKind::Divergence, lane, detail))
     }
@@ -268,13 +275,19 @@ impl Turn<'_> {
     /// Lets lanes go on that wait at barriers that have opened.
     fn wake(&mut self) {
         for fragment in self.fragments.iter_mut() {
-            let State::Barrier { id, phase } = fragment.state else { continue };
-            let Some((threads, held)) = self.cx.block.barriers.opened(id, phase) else { continue };
+            let State::Barrier { id, phase } = fragment.state else {
+                continue;
+            };
+            let Some((threads, held)) = self.cx.block.barriers.opened(id, phase) else {
+                continue;
+            };
             let inst = &self.cx.grid.program.code[fragment.pc as usize];
             let all = |yes: bool| if yes { FULL } else { 0 };
             match inst.imm & action::MASK {
                 action::COUNT => self.cx.set(inst.d, fragment.mask, &[held; LANES]),
-                action::AND => self.cx.set_predicate(inst.d, fragment.mask, all(held == threads)),
+                action::AND => self
+                    .cx
+                    .set_predicate(inst.d, fragment.mask, all(held == threads)),
                 action::OR => self.cx.set_predicate(inst.d, fragment.mask, all(held > 0)),
                 _ => {}
             }
@@ -310,14 +323,19 @@ impl Turn<'_> {
 
     /// Parks the lanes of `mask` until others join them; lanes that the guard excludes go on.
     fn wait_together(&mut self, mask: u32) {
-        self.fragments.park(self.now.pc + 1, self.now.mask & !mask, State::Ready);
+        self.fragments
+            .park(self.now.pc + 1, self.now.mask & !mask, State::Ready);
         self.fragments.park(self.now.pc, mask, State::Together);
     }
 
     fn arrive(&mut self, inst: &Inst, mask: u32) -> Result<(), Box<Trouble>> {
         let lane = mask.trailing_zeros() as usize;
         let id = self.cx.read::<u32>(inst.a)[lane] as usize;
-        let negate = if inst.imm & action::NEGATED != 0 { FULL } else { 0 };
+        let negate = if inst.imm & action::NEGATED != 0 {
+            FULL
+        } else {
+            0
+        };
         let arrival = Arrival {
             id,
             expected: self.cx.read::<u32>(inst.b)[lane],
@@ -357,7 +375,8 @@ impl Turn<'_> {
             };
             self.fragments.park(target, 1 << lane, State::Ready);
         }
-        self.fragments.park(self.now.pc + 1, self.now.mask & !mask, State::Ready);
+        self.fragments
+            .park(self.now.pc + 1, self.now.mask & !mask, State::Ready);
         Ok(())
     }
 }

@@ -162,6 +162,11 @@ impl Memory {
         self.lock().table.find(address)
     }
 
+    /// Whether `address` is this memory's, allocated or not: then it is nobody else's.
+    pub fn owns(&self, address: u64) -> bool {
+        self.lock().range.contains(address)
+    }
+
     /// The table of live allocations as it is now, for a launch to read without a lock.
     ///
     /// Whoever launches must see to it that nothing is freed while the launch runs.

@@ -62,6 +62,11 @@ impl Range {
         self.mapping.clone()
     }
 
+    /// Whether an address lies within, handed out or not.
+    pub(super) fn contains(&self, address: u64) -> bool {
+        (self.start..self.end).contains(&address)
+    }
+
     /// The bytes that were never handed out.
     pub(super) fn available(&self) -> usize {
         self.end.saturating_sub(self.fresh) as usize

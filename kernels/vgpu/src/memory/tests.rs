@@ -130,6 +130,7 @@ fn only_the_start_of_a_live_allocation_can_be_freed() {
     assert!(memory.free(pinned).is_err());
     assert!(memory.free_host(base).is_err());
     memory.free(base).unwrap();
+    assert!(memory.owns(base) && !memory.owns(&raw const memory as u64));
     let again = memory.free(base).unwrap_err();
     assert!(again.to_string().contains("which was freed"), "{again}");
     memory.free_host(pinned).unwrap();

@@ -50,7 +50,9 @@ impl<'a> Parser<'a> {
         let Some(space) = space(word) else {
             return Err(self.unexpected("a statement"));
         };
-        self.variables(space, false, |variable| statements.push(Statement::Variable(variable)))
+        self.variables(space, false, |variable| {
+            statements.push(Statement::Variable(variable))
+        })
     }
 
     fn registers(&mut self, statements: &mut Vec<Statement<'a>>) -> Result<(), PtxError> {
@@ -67,7 +69,12 @@ impl<'a> Parser<'a> {
                 count = Some(length);
                 self.expect('>')?;
             }
-            statements.push(Statement::Registers(RegisterSet { name, count, ty, line }));
+            statements.push(Statement::Registers(RegisterSet {
+                name,
+                count,
+                ty,
+                line,
+            }));
             if !self.accept(',') {
                 return self.expect(';');
             }
@@ -108,12 +115,23 @@ impl<'a> Parser<'a> {
                 }
             }
         };
-        Ok(Function { name, entry, results, params, body, max_threads, line })
+        Ok(Function {
+            name,
+            entry,
+            results,
+            params,
+            body,
+            max_threads,
+            line,
+        })
     }
 
     /// The numbers after `.minnctapersm` and its like.
     fn performance_hint(&mut self) {
-        while matches!(self.peek(), Some(TokenKind::Number(_) | TokenKind::Mark(','))) {
+        while matches!(
+            self.peek(),
+            Some(TokenKind::Number(_) | TokenKind::Mark(','))
+        ) {
             self.advance();
         }
     }
@@ -140,7 +158,9 @@ impl<'a> Parser<'a> {
                 return Err(self.error("a parameter outside .param space is not supported"));
             }
             let variable = self.variable(Space::Param, false)?;
-            let Variable { name, align, bytes, .. } = variable;
+            let Variable {
+                name, align, bytes, ..
+            } = variable;
             params.push(Parameter { name, align, bytes });
         }
         Ok(params)
@@ -213,12 +233,25 @@ impl<'a> Parser<'a> {
         }
         let needed = initial.len() as u64 * u64::from(ty.bytes());
         // `x[] = {...}` takes its length from the initialiser.
-        let bytes = if bytes == 0 && !external { needed } else { bytes };
+        let bytes = if bytes == 0 && !external {
+            needed
+        } else {
+            bytes
+        };
         if needed > bytes {
             let reason = format!("{needed} bytes of initial values for {bytes} bytes");
             return Err(self.error(reason));
         }
-        Ok(Variable { name, space, align, bytes, ty, external, initial, line })
+        Ok(Variable {
+            name,
+            space,
+            align,
+            bytes,
+            ty,
+            external,
+            initial,
+            line,
+        })
     }
 
     fn pointee(&mut self) -> Result<(), PtxError> {
@@ -260,7 +293,10 @@ impl<'a> Parser<'a> {
             }
             Some(TokenKind::Word(name)) => {
                 self.advance();
-                values.push(Initial::Address { name, offset: self.offset()? });
+                values.push(Initial::Address {
+                    name,
+                    offset: self.offset()?,
+                });
             }
             _ => values.push(Initial::Number(self.number()?)),
         }
@@ -276,7 +312,9 @@ impl<'a> Parser<'a> {
 
     fn ty(&mut self) -> Result<Type, PtxError> {
         let word = self.word()?;
-        word.strip_prefix('.').and_then(Type::parse).ok_or_else(|| self.unexpected("a type"))
+        word.strip_prefix('.')
+            .and_then(Type::parse)
+            .ok_or_else(|| self.unexpected("a type"))
     }
 }
 

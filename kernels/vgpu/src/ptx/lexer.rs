@@ -52,7 +52,10 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Token<'_>>, PtxError> {
                 let Some(end) = rest[1..].find('"') else {
                     return Err(PtxError::new(source, line, "a string does not end"));
                 };
-                found.push(Token { kind: TokenKind::Text(&rest[1..1 + end]), line });
+                found.push(Token {
+                    kind: TokenKind::Text(&rest[1..1 + end]),
+                    line,
+                });
                 end + 2
             }
             c if c.is_ascii_digit() => {
@@ -61,16 +64,25 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Token<'_>>, PtxError> {
                     let reason = format!("`{}` is not a number", &rest[..length]);
                     return Err(PtxError::new(source, line, reason));
                 };
-                found.push(Token { kind: TokenKind::Number(number), line });
+                found.push(Token {
+                    kind: TokenKind::Number(number),
+                    line,
+                });
                 length
             }
             c if is_word(c) => {
                 let length = word_length(rest);
-                found.push(Token { kind: TokenKind::Word(&rest[..length]), line });
+                found.push(Token {
+                    kind: TokenKind::Word(&rest[..length]),
+                    line,
+                });
                 length
             }
             c => {
-                found.push(Token { kind: TokenKind::Mark(c), line });
+                found.push(Token {
+                    kind: TokenKind::Mark(c),
+                    line,
+                });
                 c.len_utf8()
             }
         };
@@ -97,5 +109,6 @@ fn word_length(text: &str) -> usize {
 }
 
 fn number_length(text: &str) -> usize {
-    text.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(text.len())
+    text.find(|c: char| !c.is_ascii_alphanumeric() && c != '.')
+        .unwrap_or(text.len())
 }

@@ -28,8 +28,15 @@ pub struct PtxError {
 impl PtxError {
     /// An error at `line` of `source`.
     pub(crate) fn new(source: &str, line: u32, reason: impl Into<String>) -> PtxError {
-        let text = source.lines().nth(line.saturating_sub(1) as usize).unwrap_or("");
-        PtxError { line, reason: reason.into(), text: text.trim().to_owned() }
+        let text = source
+            .lines()
+            .nth(line.saturating_sub(1) as usize)
+            .unwrap_or("");
+        PtxError {
+            line,
+            reason: reason.into(),
+            text: text.trim().to_owned(),
+        }
     }
 }
 

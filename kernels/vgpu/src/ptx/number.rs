@@ -26,7 +26,10 @@ impl Number {
         }
         let bare = text.strip_suffix('U').unwrap_or(text);
         if bare.contains('.') {
-            return bare.parse::<f64>().ok().map(|x| Number::Double(x.to_bits()));
+            return bare
+                .parse::<f64>()
+                .ok()
+                .map(|x| Number::Double(x.to_bits()));
         }
         let rest = rest.strip_suffix('U').unwrap_or(rest);
         match kind {

@@ -10,7 +10,13 @@ const MAX_DEPTH: usize = 64;
 
 /// Reads a PTX module.
 pub fn parse(source: &str) -> Result<Module<'_>, PtxError> {
-    Parser { source, tokens: tokens(source)?, at: 0, location: None }.module()
+    Parser {
+        source,
+        tokens: tokens(source)?,
+        at: 0,
+        location: None,
+    }
+    .module()
 }
 
 pub(super) struct Parser<'a> {
@@ -102,7 +108,10 @@ impl<'a> Parser<'a> {
         let mut guard = None;
         if self.accept('@') {
             let negated = self.accept('!');
-            guard = Some(Guard { name: self.word()?, negated });
+            guard = Some(Guard {
+                name: self.word()?,
+                negated,
+            });
         }
         let line = self.line();
         let opcode = self.word()?;
@@ -113,7 +122,13 @@ impl<'a> Parser<'a> {
             }
             operands.push(self.operand(0)?);
         }
-        Ok(Instruction { guard, opcode, operands, line, source: self.location })
+        Ok(Instruction {
+            guard,
+            opcode,
+            operands,
+            line,
+            source: self.location,
+        })
     }
 
     fn operand(&mut self, depth: usize) -> Result<Operand<'a>, PtxError> {
@@ -215,7 +230,9 @@ impl<'a> Parser<'a> {
     /// Adds a kernel or a function to `module`.
     pub(super) fn push_function(&self, module: &mut Module<'a>, function: Function<'a>) {
         // A definition replaces an earlier declaration.
-        module.functions.retain(|f| f.name != function.name || f.body.is_some());
+        module
+            .functions
+            .retain(|f| f.name != function.name || f.body.is_some());
         module.functions.push(function);
     }
 
@@ -290,10 +307,18 @@ impl<'a> Parser<'a> {
     }
 
     fn skip_line(&mut self) {
-        let Some(line) = self.tokens.get(self.at.saturating_sub(1)).map(|token| token.line) else {
+        let Some(line) = self
+            .tokens
+            .get(self.at.saturating_sub(1))
+            .map(|token| token.line)
+        else {
             return;
         };
-        while self.tokens.get(self.at).is_some_and(|token| token.line == line) {
+        while self
+            .tokens
+            .get(self.at)
+            .is_some_and(|token| token.line == line)
+        {
             self.at += 1;
         }
     }
@@ -305,7 +330,8 @@ impl<'a> Parser<'a> {
         self.advance();
         self.skip_line();
         let text = text.split("//").next().unwrap_or("").trim();
-        text.split_once(char::is_whitespace).map_or("", |(_, value)| value.trim())
+        text.split_once(char::is_whitespace)
+            .map_or("", |(_, value)| value.trim())
     }
 
     fn skip_braces(&mut self) -> Result<(), PtxError> {
@@ -347,6 +373,10 @@ impl<'a> Parser<'a> {
             Some(TokenKind::Text(_)) => "a string".to_owned(),
             None => "the end".to_owned(),
         };
-        PtxError::new(self.source, line, format!("expected {wanted}, found {found}"))
+        PtxError::new(
+            self.source,
+            line,
+            format!("expected {wanted}, found {found}"),
+        )
     }
 }

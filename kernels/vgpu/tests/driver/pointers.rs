@@ -122,5 +122,7 @@ fn each_kind_of_memory_is_freed_its_own_way() {
         assert_eq!(flags, sys::CU_MEMHOSTALLOC_DEVICEMAP);
         sys::cuMemFreeHost(host.cast()).result().unwrap();
         assert_eq!(sys::cuMemFreeHost(host.cast()), invalid);
+        let stale = sys::cuMemcpyHtoD_v2(device, host.cast(), 16);
+        assert_eq!(stale, invalid, "freed pinned memory is not pageable memory");
     }
 }

@@ -11,11 +11,7 @@ use crate::ptx::{Instruction, Operand, PtxError, Type};
 
 type Lowered = Result<(), PtxError>;
 
-pub(super) fn lower<'m>(
-    l: &mut Lowerer<'m>,
-    op: &Opcode<'_>,
-    inst: &Instruction<'m>,
-) -> Lowered {
+pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     match op.stem() {
         "mov" => return mov(l, op, inst),
         "setp" | "set" => return setp(l, op, inst),
@@ -32,13 +28,17 @@ pub(super) fn lower<'m>(
         "cvt" if op.has("pack") => return Err(unsupported(l, op)),
         _ => {}
     }
-    let Some(alu) = ops::alu(op) else { return Err(unsupported(l, op)) };
+    let Some(alu) = ops::alu(op) else {
+        return Err(unsupported(l, op));
+    };
     each(l, alu, &inst.operands)
 }
 
 /// The draft of an [`Alu`] on a result and its sources.
 fn each<'m>(l: &mut Lowerer<'m>, alu: Alu, operands: &[Operand<'m>]) -> Lowered {
-    let [result, sources @ ..] = operands else { return Err(l.error("no operands")) };
+    let [result, sources @ ..] = operands else {
+        return Err(l.error("no operands"));
+    };
     if sources.len() != alu.operands.len() {
         let (found, wanted) = (sources.len(), alu.operands.len());
         return Err(l.error(format!("{found} source operands where {wanted} are wanted")));
@@ -52,11 +52,7 @@ fn each<'m>(l: &mut Lowerer<'m>, alu: Alu, operands: &[Operand<'m>]) -> Lowered 
 }
 
 /// A source, cut to 32 bits if its register has more.
-fn value<'m>(
-    l: &mut Lowerer<'m>,
-    source: &Operand<'m>,
-    width: Width,
-) -> Result<Source, PtxError> {
+fn value<'m>(l: &mut Lowerer<'m>, source: &Operand<'m>, width: Width) -> Result<Source, PtxError> {
     if width == Width::W32 && l.width(source) == Some(Width::W64) {
         let wide = l.value(source, Width::W64)?;
         return super::convert(l, "cvt.u32.u64", wide);
@@ -73,7 +69,9 @@ fn width_of(ty: Type) -> Width {
 }
 
 fn mov<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    let Some(ty) = op.ty() else { return Err(unsupported(l, op)) };
+    let Some(ty) = op.ty() else {
+        return Err(unsupported(l, op));
+    };
     if ty == Type::B128 {
         return Err(unsupported(l, op));
     }
@@ -103,14 +101,22 @@ fn mov<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowe
         }
         (to, Operand::Number(number)) if width == Width::Predicate => {
             let result = l.register(to, width)?;
-            let value = if number.as_u64() != 0 { select::logic::TRUE } else { select::logic::FALSE };
+            let value = if number.as_u64() != 0 {
+                select::logic::TRUE
+            } else {
+                select::logic::FALSE
+            };
             let draft = Draft::compute(handler::<select::Logic>(), vec![result], Vec::new());
             l.push(draft.imm(value))
         }
         (to, from) => {
             let source = l.value(from, width)?;
             let result = l.register(to, width)?;
-            l.push(Draft::compute(select::copy(width), vec![result], vec![source]))
+            l.push(Draft::compute(
+                select::copy(width),
+                vec![result],
+                vec![source],
+            ))
         }
     }
 }
@@ -118,7 +124,9 @@ fn mov<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowe
 fn setp<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     let ftz = op.has("ftz");
     // The joining operator comes before the type, after the comparison.
-    let Some(name) = op.find(comparison) else { return Err(unsupported(l, op)) };
+    let Some(name) = op.find(comparison) else {
+        return Err(unsupported(l, op));
+    };
     let operator = op.find(|part| match part {
         "and" => Some(join::AND),
         "or" => Some(join::OR),
@@ -128,7 +136,9 @@ fn setp<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Low
     let set = op.stem() == "set";
     let result_type = if set { op.ty() } else { None };
     let condition = op.ty().and_then(|ty| compare::condition(name, ty, ftz));
-    let Some(condition) = condition else { return Err(unsupported(l, op)) };
+    let Some(condition) = condition else {
+        return Err(unsupported(l, op));
+    };
     let (to, sources) = match inst.operands.as_slice() {
         [to, a, b] if operator.is_none() => (to, [a, b]),
         [to, a, b, _] if operator.is_some() => (to, [a, b]),
@@ -142,7 +152,11 @@ fn setp<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Low
         values.reverse();
     }
     let mut imm = operator.unwrap_or(join::NONE);
-    imm |= if condition.inverted { join::INVERTED } else { 0 };
+    imm |= if condition.inverted {
+        join::INVERTED
+    } else {
+        0
+    };
     if let Some(other) = inst.operands.get(3) {
         let (register, negated) = predicate(l, other)?;
         values.push(Source::Register(register));
@@ -170,7 +184,11 @@ fn setp<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Low
     };
     let result = l.register(to, Width::W32)?;
     let choices = vec![Source::Constant32(yes), Source::Constant32(0), found];
-    l.push(Draft::compute(select::select(Width::W32), vec![result], choices))
+    l.push(Draft::compute(
+        select::select(Width::W32),
+        vec![result],
+        choices,
+    ))
 }
 
 fn comparison(part: &str) -> Option<&'static str> {
@@ -182,10 +200,7 @@ fn comparison(part: &str) -> Option<&'static str> {
 }
 
 /// A predicate operand and whether it is negated.
-fn predicate<'m>(
-    l: &mut Lowerer<'m>,
-    operand: &Operand<'m>,
-) -> Result<(u32, bool), PtxError> {
+fn predicate<'m>(l: &mut Lowerer<'m>, operand: &Operand<'m>) -> Result<(u32, bool), PtxError> {
     match operand {
         Operand::Not(name) => Ok((l.register(&Operand::Name(name), Width::Predicate)?, true)),
         other => Ok((l.register(other, Width::Predicate)?, false)),
@@ -212,7 +227,9 @@ fn predicates<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) 
 }
 
 fn selp<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    let Some(ty) = op.ty() else { return Err(unsupported(l, op)) };
+    let Some(ty) = op.ty() else {
+        return Err(unsupported(l, op));
+    };
     let width = width_of(ty);
     let [to, a, b, choice] = l.operands(inst)?;
     let (a, b) = (l.value(a, width)?, l.value(b, width)?);
@@ -226,7 +243,9 @@ fn selp<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Low
 /// `slct`: by the sign of the third source, which -0 and NaN settle as "not below zero" and "below".
 fn slct<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     let ftz = op.has("ftz");
-    let (Some(ty), Some(by)) = (op.ty(), op.ty()) else { return Err(unsupported(l, op)) };
+    let (Some(ty), Some(by)) = (op.ty(), op.ty()) else {
+        return Err(unsupported(l, op));
+    };
     let Some(condition) = compare::condition("ge", by, ftz) else {
         return Err(unsupported(l, op));
     };
@@ -236,8 +255,16 @@ fn slct<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Low
     let chosen = l.fresh(Width::Predicate);
     // "At least" is "at most" with the operands swapped.
     let zero = Source::Constant32(0);
-    l.push(Draft::compute(condition.handler, vec![chosen], vec![zero, choice]))?;
-    let sources = vec![l.value(a, width)?, l.value(b, width)?, Source::Register(chosen)];
+    l.push(Draft::compute(
+        condition.handler,
+        vec![chosen],
+        vec![zero, choice],
+    ))?;
+    let sources = vec![
+        l.value(a, width)?,
+        l.value(b, width)?,
+        Source::Register(chosen),
+    ];
     let result = l.register(to, width)?;
     l.push(Draft::compute(select::select(width), vec![result], sources))
 }
@@ -253,7 +280,9 @@ fn testp<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lo
         "subnormal" => Some(class::SUBNORMAL),
         _ => None,
     });
-    let (Some(class), Some(ty)) = (class, op.ty()) else { return Err(unsupported(l, op)) };
+    let (Some(class), Some(ty)) = (class, op.ty()) else {
+        return Err(unsupported(l, op));
+    };
     let (handler, width) = match ty {
         Type::F32 => (handler::<select::TestClass<false>>(), Width::W32),
         Type::F64 => (handler::<select::TestClass<true>>(), Width::W64),
@@ -280,7 +309,9 @@ fn lop3<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Low
 }
 
 fn prmt<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    let mode = ["f4e", "b4e", "rc8", "rc16"].into_iter().find(|mode| op.has(mode));
+    let mode = ["f4e", "b4e", "rc8", "rc16"]
+        .into_iter()
+        .find(|mode| op.has(mode));
     if op.ty() != Some(Type::B32) {
         return Err(unsupported(l, op));
     }
@@ -310,7 +341,9 @@ fn bfi<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowe
 }
 
 fn dp4a<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    let alu = op.ty().and_then(|a| op.ty().and_then(|b| integer::dot4(a, b)));
+    let alu = op
+        .ty()
+        .and_then(|a| op.ty().and_then(|b| integer::dot4(a, b)));
     match alu {
         Some(alu) => each(l, alu, &inst.operands),
         None => Err(unsupported(l, op)),
@@ -322,9 +355,14 @@ fn with_carry<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) 
     let writes = op.stem() != "addc" && op.stem() != "subc" && op.stem() != "madc" || op.has("cc");
     let reads = op.stem().ends_with('c');
     let product = op.find(|part| matches!(part, "lo" | "hi").then(|| part == "hi"));
-    let Some(ty) = op.ty() else { return Err(unsupported(l, op)) };
+    let Some(ty) = op.ty() else {
+        return Err(unsupported(l, op));
+    };
     let width = width_of(ty);
-    if !matches!(ty, Type::U32 | Type::S32 | Type::B32 | Type::U64 | Type::S64) {
+    if !matches!(
+        ty,
+        Type::U32 | Type::S32 | Type::B32 | Type::U64 | Type::S64
+    ) {
         return Err(unsupported(l, op));
     }
     let is_mad = op.stem().starts_with("mad");
@@ -341,7 +379,9 @@ fn with_carry<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) 
                 (_, false) => "mul.lo.s64",
                 (_, true) => "mul.hi.s64",
             };
-            let Some(alu) = ops::alu(&Opcode::new(name)) else { return Err(unsupported(l, op)) };
+            let Some(alu) = ops::alu(&Opcode::new(name)) else {
+                return Err(unsupported(l, op));
+            };
             let sources = vec![l.value(a, width)?, l.value(b, width)?];
             let c = l.value(c, width)?;
             let product = l.fresh(width);
@@ -365,5 +405,9 @@ fn with_carry<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) 
     }
     let sources = vec![a, b, Source::Register(carry_register)];
     let handler = carry::add_carry(width == Width::W64);
-    l.push(Draft::compute(handler, results, sources).imm(imm).flow(Flow::Lanes))
+    l.push(
+        Draft::compute(handler, results, sources)
+            .imm(imm)
+            .flow(Flow::Lanes),
+    )
 }

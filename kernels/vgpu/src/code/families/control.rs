@@ -11,17 +11,16 @@ use crate::ptx::{Instruction, Operand, PtxError, Space};
 
 type Lowered = Result<(), PtxError>;
 
-pub(super) fn lower<'m>(
-    l: &mut Lowerer<'m>,
-    op: &Opcode<'_>,
-    inst: &Instruction<'m>,
-) -> Lowered {
+pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     op.has("uni");
     match op.stem() {
         "bra" => {
             let [target] = l.operands(inst)?;
             let label = l.target(target)?;
-            l.push(Draft { labels: vec![label], ..Draft::control(Flow::Branch) })
+            l.push(Draft {
+                labels: vec![label],
+                ..Draft::control(Flow::Branch)
+            })
         }
         "brx" if op.has("idx") => {
             let [index, Operand::Name(table)] = l.operands(inst)? else {
@@ -36,10 +35,17 @@ pub(super) fn lower<'m>(
             }
             let index = l.value(index, Width::W32)?;
             let sources = vec![index];
-            l.push(Draft { labels, sources, ..Draft::control(Flow::BranchTable) })
+            l.push(Draft {
+                labels,
+                sources,
+                ..Draft::control(Flow::BranchTable)
+            })
         }
         "ret" => match l.leave() {
-            Some(label) => l.push(Draft { labels: vec![label], ..Draft::control(Flow::Branch) }),
+            Some(label) => l.push(Draft {
+                labels: vec![label],
+                ..Draft::control(Flow::Branch)
+            }),
             None => l.push(Draft::control(Flow::Exit)),
         },
         "exit" => l.push(Draft::control(Flow::Exit)),
@@ -54,20 +60,18 @@ pub(super) fn lower<'m>(
 }
 
 /// `call (result), function, (arguments)`: the function is inlined.
-pub(super) fn call<'m>(
-    l: &mut Lowerer<'m>,
-    op: &Opcode<'_>,
-    inst: &Instruction<'m>,
-) -> Lowered {
+pub(super) fn call<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     op.has("uni");
     let (results, name, arguments): (&[Operand<'m>], _, &[Operand<'m>]) =
         match inst.operands.as_slice() {
             [Operand::Name(name)] => (&[], *name, &[]),
             [Operand::Name(name), Operand::List(arguments)] => (&[], *name, arguments),
             [Operand::List(results), Operand::Name(name)] => (results, *name, &[]),
-            [Operand::List(results), Operand::Name(name), Operand::List(arguments)] => {
-                (results, *name, arguments)
-            }
+            [
+                Operand::List(results),
+                Operand::Name(name),
+                Operand::List(arguments),
+            ] => (results, *name, arguments),
             _ => return Err(l.error("indirect calls are not supported")),
         };
     // A guarded call is branched around.
@@ -76,7 +80,11 @@ pub(super) fn call<'m>(
         let register = l.register(&Operand::Name(guard.name), Width::Predicate)?;
         let branch = Draft::control(Flow::Branch);
         let guard = Some((register, !guard.negated));
-        l.push(Draft { labels: vec![around], guard, ..branch })?;
+        l.push(Draft {
+            labels: vec![around],
+            guard,
+            ..branch
+        })?;
     }
     let mut storage = Vec::new();
     for operand in results.iter().chain(arguments) {
@@ -93,7 +101,11 @@ pub(super) fn call<'m>(
             if function.results.len() != results.len() || function.params.len() != arguments.len() {
                 return Err(l.error(format!("a wrong number of arguments for `{name}`")));
             }
-            let formals = function.results.iter().chain(&function.params).map(|p| p.name);
+            let formals = function
+                .results
+                .iter()
+                .chain(&function.params)
+                .map(|p| p.name);
             let actuals = results.iter().chain(arguments).copied();
             let storage: Vec<_> = formals.zip(actuals).collect();
             l.inline(function, &storage)?;
@@ -132,6 +144,10 @@ fn print(l: &mut Lowerer<'_>, results: &[u64], arguments: &[u64]) -> Lowered {
     let format = super::memory::load_local(l, format, Width::W64)?;
     let values = super::memory::load_local(l, values, Width::W64)?;
     let printed = l.fresh(Width::W32);
-    l.push(Draft::compute(handler::<Print>(), vec![printed], vec![format, values]))?;
+    l.push(Draft::compute(
+        handler::<Print>(),
+        vec![printed],
+        vec![format, values],
+    ))?;
     super::memory::store_local(l, result, printed)
 }

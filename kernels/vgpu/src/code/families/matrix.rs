@@ -6,20 +6,14 @@ use crate::code::draft::{Draft, Register, Source};
 use crate::code::lower::Lowerer;
 use crate::code::{Flow, Opcode, Width};
 use crate::exec::handler;
-use crate::exec::ops::matrix::{
-    GENERIC, LoadMatrix, StoreMatrix, TRANSPOSE, TransposeMatrix,
-};
+use crate::exec::ops::matrix::{GENERIC, LoadMatrix, StoreMatrix, TRANSPOSE, TransposeMatrix};
 use crate::exec::ops::memory::Reach;
 use crate::exec::ops::mma;
 use crate::ptx::{Instruction, Operand, PtxError, Type};
 
 type Lowered = Result<(), PtxError>;
 
-pub(super) fn lower<'m>(
-    l: &mut Lowerer<'m>,
-    op: &Opcode<'_>,
-    inst: &Instruction<'m>,
-) -> Lowered {
+pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     if !op.has("sync") || !op.has("aligned") {
         return Err(unsupported(l, op));
     }
@@ -32,8 +26,7 @@ pub(super) fn lower<'m>(
             let [to, from] = l.operands(inst)?;
             let source = l.value(from, Width::W32)?;
             let result = l.register(to, Width::W32)?;
-            let draft =
-                Draft::compute(handler::<TransposeMatrix>(), vec![result], vec![source]);
+            let draft = Draft::compute(handler::<TransposeMatrix>(), vec![result], vec![source]);
             l.push(draft.flow(Flow::Aligned))
         }
         _ => move_matrices(l, op, inst),
@@ -49,11 +42,17 @@ fn items<'a, 'm>(operand: &'a Operand<'m>) -> &'a [Operand<'m>] {
 }
 
 fn results<'m>(l: &mut Lowerer<'m>, operand: &Operand<'m>) -> Result<Vec<Register>, PtxError> {
-    items(operand).iter().map(|item| l.register(item, Width::W32)).collect()
+    items(operand)
+        .iter()
+        .map(|item| l.register(item, Width::W32))
+        .collect()
 }
 
 fn sources<'m>(l: &mut Lowerer<'m>, operand: &Operand<'m>) -> Result<Vec<Source>, PtxError> {
-    items(operand).iter().map(|item| l.value(item, Width::W32)).collect()
+    items(operand)
+        .iter()
+        .map(|item| l.value(item, Width::W32))
+        .collect()
 }
 
 /// `ldmatrix` and `stmatrix`.
@@ -65,21 +64,31 @@ fn move_matrices<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m
         "x4" => Some(4),
         _ => None,
     });
-    let (Some(count), true) = (count, op.has("m8n8")) else { return Err(unsupported(l, op)) };
+    let (Some(count), true) = (count, op.has("m8n8")) else {
+        return Err(unsupported(l, op));
+    };
     let transpose = op.has("trans");
     let shared = op.find(|part| matches!(part, "shared" | "shared::cta").then_some(()));
     if !op.has("b16") {
         return Err(unsupported(l, op));
     }
     let [first, second] = l.operands(inst)?;
-    let (registers, address) = if load { (first, second) } else { (second, first) };
+    let (registers, address) = if load {
+        (first, second)
+    } else {
+        (second, first)
+    };
     if items(registers).len() != count {
         return Err(l.error(format!("{} registers, not {count}", items(registers).len())));
     }
     let place = place(l, if shared.is_some() { "shared" } else { "" }, address)?;
     let mut flags = count as u32;
     flags |= if transpose { TRANSPOSE } else { 0 };
-    flags |= if place.reach == Reach::Generic { GENERIC } else { 0 };
+    flags |= if place.reach == Reach::Generic {
+        GENERIC
+    } else {
+        0
+    };
     let draft = if load {
         let results = results(l, registers)?;
         Draft::compute(handler::<LoadMatrix>(), results, vec![place.base])
@@ -88,7 +97,12 @@ fn move_matrices<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m
         all.extend(sources(l, registers)?);
         Draft::compute(handler::<StoreMatrix>(), Vec::new(), all)
     };
-    l.push(draft.listed().flow(Flow::Aligned).imm(imm(place.offset, flags)))
+    l.push(
+        draft
+            .listed()
+            .flow(Flow::Aligned)
+            .imm(imm(place.offset, flags)),
+    )
 }
 
 fn multiply<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
@@ -97,7 +111,7 @@ fn multiply<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) ->
     if !(op.has("row") && op.has("col")) {
         return Err(unsupported(l, op));
     }
-    const OPERANDS: [&str; 5] = ["bf16", "f16", "tf32", "u8", "s8"];
+    const OPERANDS: [&str; 7] = ["bf16", "f16", "tf32", "e4m3", "e5m2", "u8", "s8"];
     let d = op.ty();
     let operand = || op.find(|part| OPERANDS.into_iter().find(|&name| name == part));
     let (a, b) = (operand(), operand());
@@ -106,7 +120,9 @@ fn multiply<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) ->
         return Err(unsupported(l, op));
     };
     let shape = mma::shape(depth, a, b, c).filter(|_| d == c && (!saturate || c == Type::S32));
-    let Some(shape) = shape else { return Err(unsupported(l, op)) };
+    let Some(shape) = shape else {
+        return Err(unsupported(l, op));
+    };
     let [d, a, b, c] = l.operands(inst)?;
     let mut all = Vec::new();
     for (operand, count) in [(a, shape.a), (b, shape.b), (c, shape.d)] {

@@ -19,9 +19,28 @@ type Lowered = Result<(), PtxError>;
 fn is_hint(part: &str) -> bool {
     matches!(
         part,
-        "weak" | "volatile" | "relaxed" | "acquire" | "release" | "acq_rel" | "mmio" | "cta"
-            | "cluster" | "gpu" | "sys" | "ca" | "cg" | "cs" | "cv" | "lu" | "wb" | "wt" | "nc"
-            | "unified" | "L2::cache_hint" | "noftz"
+        "weak"
+            | "volatile"
+            | "relaxed"
+            | "acquire"
+            | "release"
+            | "acq_rel"
+            | "mmio"
+            | "cta"
+            | "cluster"
+            | "gpu"
+            | "sys"
+            | "ca"
+            | "cg"
+            | "cs"
+            | "cv"
+            | "lu"
+            | "wb"
+            | "wt"
+            | "nc"
+            | "unified"
+            | "L2::cache_hint"
+            | "noftz"
     ) || part.starts_with("L1::evict")
         || part.starts_with("L1::no_allocate")
         || part.starts_with("L2::evict")
@@ -69,7 +88,11 @@ pub(super) fn place<'m>(
             Reach::Shared => Source::Constant32(u32::try_from(*offset).unwrap_or(u32::MAX)),
             _ => Source::Constant64(*offset as u64),
         };
-        return Ok(Place { reach, base, offset: 0 });
+        return Ok(Place {
+            reach,
+            base,
+            offset: 0,
+        });
     };
     if let Some(Entity::Variable(home, address)) = l.find(name) {
         let address = address.wrapping_add_signed(*offset);
@@ -86,7 +109,11 @@ pub(super) fn place<'m>(
             Reach::Shared => Source::Constant32(address as u32),
             _ => Source::Constant64(address),
         };
-        return Ok(Place { reach: home, base, offset: 0 });
+        return Ok(Place {
+            reach: home,
+            base,
+            offset: 0,
+        });
     }
     let Ok(offset) = i32::try_from(*offset) else {
         return Err(l.error(format!("the offset {offset} does not fit 32 bits")));
@@ -100,21 +127,23 @@ pub(super) fn place<'m>(
         (Reach::Shared, true) => convert(l, "cvt.sat.u32.u64", value)?,
         (Reach::Local, false) => convert(l, "cvt.u64.u32", value)?,
         (Reach::Generic, false) => {
-            return Err(l.error(format!("`{name}` is 32 bits wide, too short for this address")));
+            return Err(l.error(format!(
+                "`{name}` is 32 bits wide, too short for this address"
+            )));
         }
     };
-    Ok(Place { reach, base, offset })
+    Ok(Place {
+        reach,
+        base,
+        offset,
+    })
 }
 
 pub(super) fn imm(offset: i32, flags: u32) -> u64 {
     u64::from(flags) << 32 | u64::from(offset as u32)
 }
 
-pub(super) fn access<'m>(
-    l: &mut Lowerer<'m>,
-    op: &Opcode<'_>,
-    inst: &Instruction<'m>,
-) -> Lowered {
+pub(super) fn access<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     let load = op.stem() != "st";
     let space = space(op);
     op.ignore(is_hint);
@@ -123,12 +152,18 @@ pub(super) fn access<'m>(
         "v4" => Some(4),
         _ => None,
     });
-    let Some(ty) = op.ty() else { return Err(unsupported(l, op)) };
+    let Some(ty) = op.ty() else {
+        return Err(unsupported(l, op));
+    };
     // A cache policy may follow.
     let [first, second, ..] = inst.operands.as_slice() else {
         return Err(l.error("two operands are wanted"));
     };
-    let (address, data) = if load { (second, first) } else { (first, second) };
+    let (address, data) = if load {
+        (second, first)
+    } else {
+        (first, second)
+    };
     let single = std::slice::from_ref(data);
     let data = match (data, count) {
         (Operand::Vector(items), Some(count)) if items.len() == count => items.as_slice(),
@@ -146,17 +181,34 @@ pub(super) fn access<'m>(
         None if ty.bytes() == 8 => Width::W64,
         _ => Width::W32,
     };
-    if let Operand::Address(Address { base: Some(name), offset }) = address
+    if let Operand::Address(Address {
+        base: Some(name),
+        offset,
+    }) = address
         && load
         && let Some(Entity::Argument(start, size)) = l.find(name)
     {
         return arguments(l, ty, data, width, (start, size), *offset);
     }
     let place = place(l, space, address)?;
-    let access = Access { reach: place.reach, bytes: ty.bytes(), signed: ty.is_signed() };
-    let handler = if load { memory::load(access) } else { memory::store(access) };
-    let Some(handler) = handler else { return Err(unsupported(l, op)) };
-    let element = if ty.bytes() == 8 { Width::W64 } else { Width::W32 };
+    let access = Access {
+        reach: place.reach,
+        bytes: ty.bytes(),
+        signed: ty.is_signed(),
+    };
+    let handler = if load {
+        memory::load(access)
+    } else {
+        memory::store(access)
+    };
+    let Some(handler) = handler else {
+        return Err(unsupported(l, op));
+    };
+    let element = if ty.bytes() == 8 {
+        Width::W64
+    } else {
+        Width::W32
+    };
     if width == Width::W32 && element == Width::W64 {
         return Err(l.error("64 bits do not fit the register"));
     }
@@ -167,7 +219,11 @@ pub(super) fn access<'m>(
     for item in data {
         if !load {
             let value = l.value(item, width)?;
-            sources.push(if differs { convert(l, "cvt.u32.u64", value)? } else { value });
+            sources.push(if differs {
+                convert(l, "cvt.u32.u64", value)?
+            } else {
+                value
+            });
         } else if differs {
             results.push(l.fresh(element));
             wide_results.push(l.register(item, width)?);
@@ -176,12 +232,22 @@ pub(super) fn access<'m>(
         }
     }
     let draft = Draft::compute(handler, results.clone(), sources);
-    let draft = if data.len() > 1 { draft.listed() } else { draft };
+    let draft = if data.len() > 1 {
+        draft.listed()
+    } else {
+        draft
+    };
     l.push(draft.imm(imm(place.offset, data.len() as u32)))?;
-    let extend = if ty.is_signed() { "cvt.s64.s32" } else { "cvt.u64.u32" };
+    let extend = if ty.is_signed() {
+        "cvt.s64.s32"
+    } else {
+        "cvt.u64.u32"
+    };
     for (narrow, wide) in results.into_iter().zip(wide_results) {
         let op = Opcode::new(extend);
-        let Some(alu) = crate::exec::ops::alu(&op) else { return Err(unsupported(l, &op)) };
+        let Some(alu) = crate::exec::ops::alu(&op) else {
+            return Err(unsupported(l, &op));
+        };
         l.compute(alu, wide, vec![Source::Register(narrow)])?;
     }
     Ok(())
@@ -200,7 +266,10 @@ fn arguments<'m>(
     let mut at = offset;
     for item in data {
         if at < 0 || at + bytes > i64::from(size) {
-            return Err(l.error(format!("bytes {at}..{} of a parameter of {size}", at + bytes)));
+            return Err(l.error(format!(
+                "bytes {at}..{} of a parameter of {size}",
+                at + bytes
+            )));
         }
         let result = l.register(item, width)?;
         let handler = match width {
@@ -224,7 +293,9 @@ pub(super) fn load_local(
     let bytes = if width == Width::W64 { 8 } else { 4 };
     let to = l.fresh(width);
     let handler = memory::load(local(bytes));
-    let Some(handler) = handler else { return Err(l.error("no such load")) };
+    let Some(handler) = handler else {
+        return Err(l.error("no such load"));
+    };
     let draft = Draft::compute(handler, vec![to], vec![Source::Constant64(address)]);
     l.push(draft.imm(imm(0, 1)))?;
     Ok(Source::Register(to))
@@ -233,21 +304,23 @@ pub(super) fn load_local(
 /// Stores a call's 32-bit result to local memory.
 pub(super) fn store_local(l: &mut Lowerer<'_>, address: u64, from: Register) -> Lowered {
     let handler = memory::store(local(4));
-    let Some(handler) = handler else { return Err(l.error("no such store")) };
+    let Some(handler) = handler else {
+        return Err(l.error("no such store"));
+    };
     let sources = vec![Source::Constant64(address), Source::Register(from)];
     l.push(Draft::compute(handler, Vec::new(), sources).imm(imm(0, 1)))
 }
 
 fn local(bytes: u32) -> Access {
-    Access { reach: Reach::Local, bytes, signed: false }
+    Access {
+        reach: Reach::Local,
+        bytes,
+        signed: false,
+    }
 }
 
 /// Generic addresses from and to those of a space.
-pub(super) fn cvta<'m>(
-    l: &mut Lowerer<'m>,
-    op: &Opcode<'_>,
-    inst: &Instruction<'m>,
-) -> Lowered {
+pub(super) fn cvta<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     let to = op.has("to");
     let space = space(op);
     if op.ty() != Some(Type::U64) || space.is_empty() {
@@ -262,12 +335,18 @@ pub(super) fn cvta<'m>(
         _ => 0,
     };
     if window == 0 {
-        return l.push(Draft::compute(copy_handler(Width::W64), vec![result], vec![source]));
+        return l.push(Draft::compute(
+            copy_handler(Width::W64),
+            vec![result],
+            vec![source],
+        ));
     }
     let distance = if to { window.wrapping_neg() } else { window };
     let sources = vec![source, Source::Constant64(distance)];
     let add = crate::exec::ops::alu(&Opcode::new("add.u64"));
-    let Some(add) = add else { return Err(unsupported(l, op)) };
+    let Some(add) = add else {
+        return Err(unsupported(l, op));
+    };
     l.push(Draft::compute(add.handler, vec![result], sources))
 }
 
@@ -294,28 +373,24 @@ pub(super) fn isspacep<'m>(
 
 /// Prefetches and discards do nothing.
 pub(super) fn hint(op: &Opcode<'_>) -> Lowered {
-    op.ignore(|part| is_hint(part) || matches!(part, "global" | "local" | "L1" | "L2" | "tensormap"));
+    op.ignore(|part| {
+        is_hint(part) || matches!(part, "global" | "local" | "L1" | "L2" | "tensormap")
+    });
     Ok(())
 }
 
 /// A cache policy is a number that nobody looks at.
-pub(super) fn policy<'m>(
-    l: &mut Lowerer<'m>,
-    op: &Opcode<'_>,
-    inst: &Instruction<'m>,
-) -> Lowered {
+pub(super) fn policy<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     op.ignore(|_| true);
-    let Some(to) = inst.operands.first() else { return Err(unsupported(l, op)) };
+    let Some(to) = inst.operands.first() else {
+        return Err(unsupported(l, op));
+    };
     let result = l.register(to, Width::W64)?;
     let zero = vec![Source::Constant64(0)];
     l.push(Draft::compute(select::copy(Width::W64), vec![result], zero))
 }
 
-pub(super) fn atomic<'m>(
-    l: &mut Lowerer<'m>,
-    op: &Opcode<'_>,
-    inst: &Instruction<'m>,
-) -> Lowered {
+pub(super) fn atomic<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     let space = space(op);
     if !matches!(space, "" | "global" | "shared") {
         return Err(unsupported(l, op));
@@ -324,22 +399,38 @@ pub(super) fn atomic<'m>(
     let (Some(change), Some(ty)) = (op.find(Change::parse), op.ty()) else {
         return Err(unsupported(l, op));
     };
-    let Some(handler) = atomic::atomic(ty, change) else { return Err(unsupported(l, op)) };
-    let width = if ty.bytes() == 8 { Width::W64 } else { Width::W32 };
+    let Some(handler) = atomic::atomic(ty, change) else {
+        return Err(unsupported(l, op));
+    };
+    let width = if ty.bytes() == 8 {
+        Width::W64
+    } else {
+        Width::W32
+    };
     let has_result = op.stem() == "atom";
     let (result, rest) = match inst.operands.as_slice() {
         [result, rest @ ..] if has_result => (Some(result), rest),
         rest => (None, rest),
     };
-    let wanted = if change == Change::CompareAndSwap { 3 } else { 2 };
-    let [address, values @ ..] = rest else { return Err(l.error("an address is wanted")) };
+    let wanted = if change == Change::CompareAndSwap {
+        3
+    } else {
+        2
+    };
+    let [address, values @ ..] = rest else {
+        return Err(l.error("an address is wanted"));
+    };
     // A cache policy may follow.
     if rest.len() < wanted {
         return Err(l.error(format!("{} operands, not {wanted}", rest.len())));
     }
     let place = place(l, space, address)?;
     let mut flags = change as u32;
-    flags |= if place.reach == Reach::Shared { flag::SHARED } else { 0 };
+    flags |= if place.reach == Reach::Shared {
+        flag::SHARED
+    } else {
+        0
+    };
     let mut sources = vec![place.base];
     for value in &values[..wanted - 1] {
         sources.push(l.value(value, width)?);
@@ -355,11 +446,7 @@ pub(super) fn atomic<'m>(
 }
 
 /// `cp.async` and what goes with it.
-pub(super) fn copy<'m>(
-    l: &mut Lowerer<'m>,
-    op: &Opcode<'_>,
-    inst: &Instruction<'m>,
-) -> Lowered {
+pub(super) fn copy<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     if !op.has("async") || op.has("bulk") || op.has("mbarrier") {
         return Err(unsupported(l, op));
     }
@@ -413,13 +500,27 @@ fn whole(l: &mut Lowerer<'_>, place: Place) -> Result<Source, PtxError> {
         return Ok(place.base);
     }
     let (name, width, offset) = if place.reach == Reach::Shared {
-        ("add.s32", Width::W32, Source::Constant32(place.offset as u32))
+        (
+            "add.s32",
+            Width::W32,
+            Source::Constant32(place.offset as u32),
+        )
     } else {
-        ("add.s64", Width::W64, Source::Constant64(i64::from(place.offset) as u64))
+        (
+            "add.s64",
+            Width::W64,
+            Source::Constant64(i64::from(place.offset) as u64),
+        )
     };
     let op = Opcode::new(name);
-    let Some(add) = crate::exec::ops::alu(&op) else { return Err(unsupported(l, &op)) };
+    let Some(add) = crate::exec::ops::alu(&op) else {
+        return Err(unsupported(l, &op));
+    };
     let sum = l.fresh(width);
-    l.push(Draft::compute(add.handler, vec![sum], vec![place.base, offset]))?;
+    l.push(Draft::compute(
+        add.handler,
+        vec![sum],
+        vec![place.base, offset],
+    ))?;
     Ok(Source::Register(sum))
 }

@@ -44,7 +44,9 @@ fn unsupported(l: &Lowerer<'_>, op: &Opcode<'_>) -> PtxError {
 /// A value converted by an instruction of one operand.
 fn convert(l: &mut Lowerer<'_>, name: &str, value: Source) -> Result<Source, PtxError> {
     let op = Opcode::new(name);
-    let Some(alu) = crate::exec::ops::alu(&op) else { return Err(unsupported(l, &op)) };
+    let Some(alu) = crate::exec::ops::alu(&op) else {
+        return Err(unsupported(l, &op));
+    };
     let to = l.fresh(alu.last_result());
     l.compute(alu, to, vec![value])?;
     Ok(Source::Register(to))

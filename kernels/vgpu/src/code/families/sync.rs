@@ -4,29 +4,40 @@ use super::unsupported;
 use crate::code::draft::{Draft, Source};
 use crate::code::lower::Lowerer;
 use crate::code::{Flow, Opcode, Width};
+use crate::exec::ops::exchange::{self, ActiveMask, Elect, Shuffle, Vote, shuffle};
 use crate::exec::ops::select;
-use crate::exec::ops::vote::{self, ActiveMask, Elect, Shuffle, Vote, shuffle};
 use crate::exec::{Nothing, barrier_action as action, handler};
 use crate::ptx::{Instruction, Operand, PtxError, Type};
 
 type Lowered = Result<(), PtxError>;
 
-pub(super) fn lower<'m>(
-    l: &mut Lowerer<'m>,
-    op: &Opcode<'_>,
-    inst: &Instruction<'m>,
-) -> Lowered {
+pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     match op.stem() {
         "membar" | "fence" => {
             // All accesses are in order already.
             op.ignore(|part| {
                 matches!(
                     part,
-                    "cta" | "gl" | "sys" | "gpu" | "cluster" | "sc" | "acq_rel" | "acquire"
-                        | "release" | "mbarrier_init" | "proxy" | "async" | "alias"
-                        | "async::generic" | "sync_restrict::shared::cta"
-                        | "sync_restrict::shared::cluster" | "global" | "shared::cta"
-                        | "async.global" | "async.shared::cta"
+                    "cta"
+                        | "gl"
+                        | "sys"
+                        | "gpu"
+                        | "cluster"
+                        | "sc"
+                        | "acq_rel"
+                        | "acquire"
+                        | "release"
+                        | "mbarrier_init"
+                        | "proxy"
+                        | "async"
+                        | "alias"
+                        | "async::generic"
+                        | "sync_restrict::shared::cta"
+                        | "sync_restrict::shared::cluster"
+                        | "global"
+                        | "shared::cta"
+                        | "async.global"
+                        | "async.shared::cta"
                 )
             });
             Ok(())
@@ -56,7 +67,11 @@ pub(super) fn lower<'m>(
             op.has("b32");
             let [to] = l.operands(inst)?;
             let to = l.register(to, Width::W32)?;
-            l.push(Draft::compute(handler::<ActiveMask>(), vec![to], Vec::new()))
+            l.push(Draft::compute(
+                handler::<ActiveMask>(),
+                vec![to],
+                Vec::new(),
+            ))
         }
         "elect" if op.has("sync") => {
             let [Operand::Pair(pair), members] = l.operands(inst)? else {
@@ -82,7 +97,9 @@ fn barrier<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> 
         "red" => Some(action::COUNT),
         _ => None,
     });
-    let Some(mut kind) = kind else { return Err(unsupported(l, op)) };
+    let Some(mut kind) = kind else {
+        return Err(unsupported(l, op));
+    };
     let (mut results, mut operands) = (Vec::new(), inst.operands.as_slice());
     let mut predicate = None;
     if kind == action::COUNT {
@@ -98,7 +115,11 @@ fn barrier<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> 
             return Err(unsupported(l, op));
         };
         kind = joined;
-        let width = if joined == action::COUNT { Width::W32 } else { Width::Predicate };
+        let width = if joined == action::COUNT {
+            Width::W32
+        } else {
+            Width::Predicate
+        };
         results.push(l.register(to, width)?);
         if let Operand::Not(name) = last {
             kind |= action::NEGATED;
@@ -145,11 +166,15 @@ fn shfl<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Low
     } else {
         results.push(l.register(to, Width::W32)?);
     }
-    l.push(Draft::compute(handler::<Shuffle>(), results, sources).imm(imm).members(members))
+    l.push(
+        Draft::compute(handler::<Shuffle>(), results, sources)
+            .imm(imm)
+            .members(members),
+    )
 }
 
 fn votes<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    use vote::vote as question;
+    use exchange::vote as question;
     let question_asked = op.find(|part| match part {
         "all" => Some(question::ALL),
         "any" => Some(question::ANY),
@@ -163,7 +188,11 @@ fn votes<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lo
     op.has("b32");
     op.has("pred");
     let [to, source, members] = l.operands(inst)?;
-    let width = if imm == question::BALLOT { Width::W32 } else { Width::Predicate };
+    let width = if imm == question::BALLOT {
+        Width::W32
+    } else {
+        Width::Predicate
+    };
     let mut sources = Vec::new();
     match source {
         Operand::Not(name) => {
@@ -172,7 +201,11 @@ fn votes<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lo
         }
         Operand::Number(number) => {
             let constant = l.fresh(Width::Predicate);
-            let logic = if number.as_u64() != 0 { select::logic::TRUE } else { select::logic::FALSE };
+            let logic = if number.as_u64() != 0 {
+                select::logic::TRUE
+            } else {
+                select::logic::FALSE
+            };
             let draft = Draft::compute(handler::<select::Logic>(), vec![constant], Vec::new());
             l.push(draft.imm(logic))?;
             sources.push(Source::Register(constant));
@@ -181,7 +214,11 @@ fn votes<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lo
     }
     let members = l.value(members, Width::W32)?;
     let result = l.register(to, width)?;
-    l.push(Draft::compute(handler::<Vote>(), vec![result], sources).imm(imm).members(members))
+    l.push(
+        Draft::compute(handler::<Vote>(), vec![result], sources)
+            .imm(imm)
+            .members(members),
+    )
 }
 
 fn matches_lanes<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
@@ -208,18 +245,22 @@ fn matches_lanes<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m
     if all && results.len() == 1 {
         results.push(l.fresh(Width::Predicate));
     }
-    let draft = Draft::compute(vote::matches(wide), results, sources);
+    let draft = Draft::compute(exchange::matches(wide), results, sources);
     l.push(draft.imm(all.into()).members(members))
 }
 
 fn redux<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     let name = op.find(|part| {
-        ["add", "min", "max", "and", "or", "xor"].into_iter().find(|&name| name == part)
+        ["add", "min", "max", "and", "or", "xor"]
+            .into_iter()
+            .find(|&name| name == part)
     });
     let (Some(name), true, Some(ty)) = (name, op.has("sync"), op.ty()) else {
         return Err(unsupported(l, op));
     };
-    let Some(handler) = vote::redux(name, ty) else { return Err(unsupported(l, op)) };
+    let Some(handler) = exchange::redux(name, ty) else {
+        return Err(unsupported(l, op));
+    };
     let [to, value, members] = l.operands(inst)?;
     let sources = vec![l.value(value, Width::W32)?];
     let members = l.value(members, Width::W32)?;

@@ -20,7 +20,10 @@ pub(crate) struct Copies {
 
 impl Default for Copies {
     fn default() -> Copies {
-        Copies { pending: Vec::new(), closed: [0; LANES] }
+        Copies {
+            pending: Vec::new(),
+            closed: [0; LANES],
+        }
     }
 }
 
@@ -89,10 +92,16 @@ fn begin(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
     }
     // Addresses are checked now, so that a fault names this instruction.
     for lane in lanes_of(mask) {
-        locate(cx, Reach::Shared, lane, copy.to[lane].into(), bytes as usize)?;
+        locate(
+            cx,
+            Reach::Shared,
+            lane,
+            copy.to[lane].into(),
+            bytes as usize,
+        )?;
         if copy.reads[lane] > 0 {
             let from = copy.from[lane];
-            if from % u64::from(bytes) != 0 {
+            if !from.is_multiple_of(u64::from(bytes)) {
                 locate(cx, Reach::Generic, lane, from, bytes as usize)?;
             }
             source(cx, lane, from, copy.reads[lane])?;
@@ -104,10 +113,17 @@ fn begin(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
 
 /// Where a copy reads; its length need not be a power of two.
 fn source(cx: &mut Cx<'_>, lane: usize, from: u64, reads: u8) -> Result<*const u8, Box<Trouble>> {
-    match cx.grid.memory.resolve(from, reads.into(), &mut cx.threads.hint) {
+    match cx
+        .grid
+        .memory
+        .resolve(from, reads.into(), &mut cx.threads.hint)
+    {
         Some(pointer) => Ok(pointer.cast_const()),
         None => {
-            let detail = format!("{reads} bytes at {from:#x}: {}", cx.grid.memory.explain(from));
+            let detail = format!(
+                "{reads} bytes at {from:#x}: {}",
+                cx.grid.memory.explain(from)
+            );
             Err(Trouble::new(FaultKind::OutOfBounds, lane, detail))
         }
     }
@@ -164,7 +180,13 @@ fn perform(cx: &mut Cx<'_>, copy: &Copy, lane: usize) -> Outcome {
         let from = source(cx, lane, copy.from[lane], reads)?;
         read(from, &mut bytes[..usize::from(reads)]);
     }
-    let place = locate(cx, Reach::Shared, lane, copy.to[lane].into(), copy.bytes.into())?;
+    let place = locate(
+        cx,
+        Reach::Shared,
+        lane,
+        copy.to[lane].into(),
+        copy.bytes.into(),
+    )?;
     let (Place::Own(to) | Place::Device(to)) = place;
     // SAFETY: `locate` found as many bytes in the block's shared memory.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, copy.bytes.into()) };
@@ -174,7 +196,7 @@ fn perform(cx: &mut Cx<'_>, copy: &Copy, lane: usize) -> Outcome {
 /// Reads device memory that was resolved, aligned to 4 bytes.
 fn read(from: *const u8, to: &mut [u8]) {
     use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
-    if to.len() % 8 == 0 && from.addr() % 8 == 0 {
+    if to.len().is_multiple_of(8) && from.addr().is_multiple_of(8) {
         for (i, word) in to.chunks_exact_mut(8).enumerate() {
             // SAFETY: `source` found the bytes; others write them by atomics only.
             let value = unsafe { AtomicU64::from_ptr(from.cast_mut().add(8 * i).cast()) };

@@ -85,13 +85,31 @@ macro_rules! integer {
                     Change::Add => old.wrapping_add(a),
                     Change::Min => old.min(a),
                     Change::Max => old.max(a),
-                    Change::Increment => if old >= a { 0 } else { old + 1 },
-                    Change::Decrement => if old == 0 || old > a { a } else { old - 1 },
+                    Change::Increment => {
+                        if old >= a {
+                            0
+                        } else {
+                            old + 1
+                        }
+                    }
+                    Change::Decrement => {
+                        if old == 0 || old > a {
+                            a
+                        } else {
+                            old - 1
+                        }
+                    }
                     Change::And => old & a,
                     Change::Or => old | a,
                     Change::Xor => old ^ a,
                     Change::Exchange => a,
-                    Change::CompareAndSwap => if old == a { b } else { old },
+                    Change::CompareAndSwap => {
+                        if old == a {
+                            b
+                        } else {
+                            old
+                        }
+                    }
                 } as u64)
             }
         }
@@ -117,10 +135,21 @@ macro_rules! sum {
     };
 }
 
-sum!(F32, u32, 4, |a, b| u64::from((f32::from_bits(a as u32) + f32::from_bits(b as u32)).to_bits()));
-sum!(F64, u64, 8, |a, b| (f64::from_bits(a) + f64::from_bits(b)).to_bits());
-sum!(F16, u32, 2, |a, b| u64::from(half::add(Type::F16, a as u16, b as u16)));
-sum!(Bf16, u32, 2, |a, b| u64::from(half::add(Type::Bf16, a as u16, b as u16)));
+sum!(F32, u32, 4, |a, b| u64::from(
+    (f32::from_bits(a as u32) + f32::from_bits(b as u32)).to_bits()
+));
+sum!(F64, u64, 8, |a, b| (f64::from_bits(a) + f64::from_bits(b))
+    .to_bits());
+sum!(F16, u32, 2, |a, b| u64::from(half::add(
+    Type::F16,
+    a as u16,
+    b as u16
+)));
+sum!(Bf16, u32, 2, |a, b| u64::from(half::add(
+    Type::Bf16,
+    a as u16,
+    b as u16
+)));
 sum!(F16x2, u32, 4, |a, b| pair(Type::F16, a, b));
 sum!(Bf16x2, u32, 4, |a, b| pair(Type::Bf16, a, b));
 
@@ -164,8 +193,15 @@ impl<W: Word<R: Bits>> Operation for Atomic<W> {
 
 /// Lanes take their turns from the lowest up.
 fn run<W: Word<R: Bits>>(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
-    let change = CHANGES.get((inst.flags() & 255) as usize).copied().unwrap_or(Change::Add);
-    let reach = if inst.flags() & flag::SHARED != 0 { Reach::Shared } else { Reach::Generic };
+    let change = CHANGES
+        .get((inst.flags() & 255) as usize)
+        .copied()
+        .unwrap_or(Change::Add);
+    let reach = if inst.flags() & flag::SHARED != 0 {
+        Reach::Shared
+    } else {
+        Reach::Generic
+    };
     for lane in lanes_of(mask) {
         let address = if reach == Reach::Shared {
             u64::from(cx.read::<u32>(inst.a)[lane].wrapping_add(inst.imm as u32))
@@ -199,16 +235,26 @@ unsafe fn update(place: Place, bytes: usize, next: impl Fn(u64) -> Option<u64>) 
             (Place::Device(at), 2) => {
                 let atomic = AtomicU16::from_ptr(at.cast());
                 let change = |old: u16| next(old.into()).map(|new| new as u16);
-                u64::from(atomic.fetch_update(AcqRel, Acquire, change).unwrap_or_else(|old| old))
+                u64::from(
+                    atomic
+                        .fetch_update(AcqRel, Acquire, change)
+                        .unwrap_or_else(|old| old),
+                )
             }
             (Place::Device(at), 4) => {
                 let atomic = AtomicU32::from_ptr(at.cast());
                 let change = |old: u32| next(old.into()).map(|new| new as u32);
-                u64::from(atomic.fetch_update(AcqRel, Acquire, change).unwrap_or_else(|old| old))
+                u64::from(
+                    atomic
+                        .fetch_update(AcqRel, Acquire, change)
+                        .unwrap_or_else(|old| old),
+                )
             }
             (Place::Device(at), _) => {
                 let atomic = AtomicU64::from_ptr(at.cast());
-                atomic.fetch_update(AcqRel, Acquire, next).unwrap_or_else(|old| old)
+                atomic
+                    .fetch_update(AcqRel, Acquire, next)
+                    .unwrap_or_else(|old| old)
             }
             (Place::Own(at), _) => {
                 let bytes = bytes.min(8);

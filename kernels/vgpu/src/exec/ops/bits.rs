@@ -64,7 +64,9 @@ pub(super) fn alu(op: &Opcode<'_>) -> Option<Alu> {
             (Type::U32, false) => lanes!(|a: u32| -> u32 { highest(a.into(), 31) }),
             (Type::U32, true) => lanes!(|a: u32| -> u32 { distance(highest(a.into(), 31), 31) }),
             (Type::S32, false) => lanes!(|a: i32| -> u32 { highest(differing32(a), 31) }),
-            (Type::S32, true) => lanes!(|a: i32| -> u32 { distance(highest(differing32(a), 31), 31) }),
+            (Type::S32, true) => {
+                lanes!(|a: i32| -> u32 { distance(highest(differing32(a), 31), 31) })
+            }
             (Type::U64, false) => lanes!(|a: u64| -> u32 { highest(a, 63) }),
             (Type::U64, true) => lanes!(|a: u64| -> u32 { distance(highest(a, 63), 63) }),
             (Type::S64, false) => lanes!(|a: i64| -> u32 { highest((a ^ (a >> 63)) as u64, 63) }),
@@ -74,9 +76,7 @@ pub(super) fn alu(op: &Opcode<'_>) -> Option<Alu> {
             _ => return None,
         },
         "bfe" => match ty {
-            Type::U32 => lanes!(|a: u32, at: u32, n: u32| -> u32 {
-                field(a.into(), at, n) as u32
-            }),
+            Type::U32 => lanes!(|a: u32, at: u32, n: u32| -> u32 { field(a.into(), at, n) as u32 }),
             Type::U64 => lanes!(|a: u64, at: u32, n: u32| -> u64 { field(a, at, n) }),
             Type::S32 => lanes!(|a: i32, at: u32, n: u32| -> i32 {
                 signed_field(a.into(), at, n, 31) as i32
@@ -95,19 +95,31 @@ fn differing32(a: i32) -> u64 {
 
 /// Place of the highest bit set, or all ones.
 fn highest(a: u64, top: u32) -> u32 {
-    if a == 0 { u32::MAX } else { top.wrapping_sub(a.leading_zeros().wrapping_sub(63 - top)) }
+    if a == 0 {
+        u32::MAX
+    } else {
+        top.wrapping_sub(a.leading_zeros().wrapping_sub(63 - top))
+    }
 }
 
 /// How far to shift left to bring the bit at `place` to the top.
 fn distance(place: u32, top: u32) -> u32 {
-    if place == u32::MAX { place } else { top - place }
+    if place == u32::MAX {
+        place
+    } else {
+        top - place
+    }
 }
 
 /// Bits `at..at + n` of `a`; only the low bytes of both count.
 fn field(a: u64, at: u32, n: u32) -> u64 {
     let (at, n) = (at & 255, n & 255);
     let shifted = if at > 63 { 0 } else { a >> at };
-    if n > 63 { shifted } else { shifted & ((1 << n) - 1) }
+    if n > 63 {
+        shifted
+    } else {
+        shifted & ((1 << n) - 1)
+    }
 }
 
 /// The same with the sign kept, where bits above `top` read as copies of bit `top`.
@@ -176,12 +188,12 @@ fn funnel(op: &Opcode<'_>) -> Option<Alu> {
         (true, false) => lanes!(|low: u32, high: u32, n: u32| -> u32 {
             (pair(low, high) << n.min(32) >> 32) as u32
         }),
-        (false, true) => lanes!(|low: u32, high: u32, n: u32| -> u32 {
-            (pair(low, high) >> (n & 31)) as u32
-        }),
-        (false, false) => lanes!(|low: u32, high: u32, n: u32| -> u32 {
-            (pair(low, high) >> n.min(32)) as u32
-        }),
+        (false, true) => {
+            lanes!(|low: u32, high: u32, n: u32| -> u32 { (pair(low, high) >> (n & 31)) as u32 })
+        }
+        (false, false) => {
+            lanes!(|low: u32, high: u32, n: u32| -> u32 { (pair(low, high) >> n.min(32)) as u32 })
+        }
     })
 }
 
@@ -198,18 +210,28 @@ pub(crate) fn permute(mode: Option<&str>) -> Option<Alu> {
             for i in 0..4 {
                 let choice = s >> (4 * i) & 15;
                 let byte = (bytes >> (8 * (choice & 7))) as u32 & 255;
-                let byte = if choice & 8 != 0 { (byte >> 7) * 255 } else { byte };
+                let byte = if choice & 8 != 0 {
+                    (byte >> 7) * 255
+                } else {
+                    byte
+                };
                 out |= byte << (8 * i);
             }
             out
         }),
-        Some("f4e") => lanes!(|a: u32, b: u32, s: u32| -> u32 { (pair(a, b) >> (8 * (s & 3))) as u32 }),
+        Some("f4e") => {
+            lanes!(|a: u32, b: u32, s: u32| -> u32 { (pair(a, b) >> (8 * (s & 3))) as u32 })
+        }
         Some("b4e") => lanes!(|a: u32, b: u32, s: u32| -> u32 {
             let bytes = pair(a, b).rotate_left(8 * 3).rotate_right(8 * (s & 3));
             (bytes as u32).swap_bytes()
         }),
-        Some("rc8") => lanes!(|a: u32, _b: u32, s: u32| -> u32 { (a >> (8 * (s & 3)) & 255) * 0x0101_0101 }),
-        Some("rc16") => lanes!(|a: u32, _b: u32, s: u32| -> u32 { (a >> (16 * (s & 1)) & 0xffff) * 0x0001_0001 }),
+        Some("rc8") => {
+            lanes!(|a: u32, _b: u32, s: u32| -> u32 { (a >> (8 * (s & 3)) & 255) * 0x0101_0101 })
+        }
+        Some("rc16") => lanes!(|a: u32, _b: u32, s: u32| -> u32 {
+            (a >> (16 * (s & 1)) & 0xffff) * 0x0001_0001
+        }),
         _ => return None,
     })
 }

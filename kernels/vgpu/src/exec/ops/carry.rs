@@ -47,7 +47,11 @@ struct AddCarry<T>(PhantomData<T>);
 impl<T: Word> Operation for AddCarry<T> {
     #[inline(always)]
     fn run(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
-        let carry = if inst.imm & READ != 0 { cx.predicate(inst.c) } else { 0 };
+        let carry = if inst.imm & READ != 0 {
+            cx.predicate(inst.c)
+        } else {
+            0
+        };
         let subtract = inst.imm & SUBTRACT != 0;
         let (a, b) = (cx.read::<T>(inst.a), cx.read::<T>(inst.b));
         let mut out = [T::default(); LANES];
@@ -67,5 +71,9 @@ impl<T: Word> Operation for AddCarry<T> {
 
 /// The handler for 32 or 64 bits.
 pub(crate) fn add_carry(wide: bool) -> Handler {
-    if wide { handler::<AddCarry<u64>>() } else { handler::<AddCarry<u32>>() }
+    if wide {
+        handler::<AddCarry<u64>>()
+    } else {
+        handler::<AddCarry<u32>>()
+    }
 }

@@ -41,7 +41,11 @@ fn form(name: &str, float: bool) -> Option<Form> {
         "nan" => (Base::Numbers, false, true),
         _ => return None,
     };
-    Some(Form { base, swapped, inverted })
+    Some(Form {
+        base,
+        swapped,
+        inverted,
+    })
 }
 
 macro_rules! tests {
@@ -71,16 +75,24 @@ macro_rules! unequal {
 /// The condition `name` on operands of type `ty`.
 pub(crate) fn condition(name: &str, ty: Type, ftz: bool) -> Option<Condition> {
     let float = matches!(ty, Type::F16 | Type::Bf16 | Type::F32 | Type::F64);
-    if name == "ne" && float {
-        return Some(match ty {
+    if matches!(name, "ne" | "equ") && float {
+        let unequal = match ty {
             Type::F32 if ftz => unequal!(f32, |x| flush::<true>(x)),
             Type::F32 => unequal!(f32, |x| x),
             Type::F64 => unequal!(f64, |x| x),
             Type::F16 => unequal!(u16, |x| f16_to_f32(x)),
             _ => unequal!(u16, |x| bf16_to_f32(x)),
+        };
+        return Some(Condition {
+            inverted: name == "equ",
+            ..unequal
         });
     }
-    let Form { base, swapped, inverted } = form(name, float)?;
+    let Form {
+        base,
+        swapped,
+        inverted,
+    } = form(name, float)?;
     let condition = match ty {
         Type::F32 if ftz => tests!(base, f32, |x| flush::<true>(x)),
         Type::F32 => tests!(base, f32, |x| x),
@@ -95,5 +107,9 @@ pub(crate) fn condition(name: &str, ty: Type, ftz: bool) -> Option<Condition> {
         Type::U64 | Type::B64 => tests!(base, u64, |x| x),
         _ => return None,
     };
-    Some(Condition { swapped, inverted, ..condition })
+    Some(Condition {
+        swapped,
+        inverted,
+        ..condition
+    })
 }

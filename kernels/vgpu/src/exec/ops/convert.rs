@@ -1,9 +1,9 @@
 //! `cvt` (PTX ISA 9.7.9).
 
+use super::half;
 use super::half_bits::{
     bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, f32_to_tf32, f64_to_bf16, f64_to_f16,
 };
-use super::half;
 use super::rounding::{Rounding, finish, flush, integral, narrow};
 use super::single::saturation;
 use crate::code::Opcode;
@@ -61,14 +61,38 @@ macro_rules! each_mode {
 macro_rules! each_integer {
     ($ty:expr, $T:ident, $then:expr) => {
         match $ty {
-            Type::U8 => { type $T = u8; $then }
-            Type::S8 => { type $T = i8; $then }
-            Type::U16 => { type $T = u16; $then }
-            Type::S16 => { type $T = i16; $then }
-            Type::U32 => { type $T = u32; $then }
-            Type::S32 => { type $T = i32; $then }
-            Type::U64 => { type $T = u64; $then }
-            Type::S64 => { type $T = i64; $then }
+            Type::U8 => {
+                type $T = u8;
+                $then
+            }
+            Type::S8 => {
+                type $T = i8;
+                $then
+            }
+            Type::U16 => {
+                type $T = u16;
+                $then
+            }
+            Type::S16 => {
+                type $T = i16;
+                $then
+            }
+            Type::U32 => {
+                type $T = u32;
+                $then
+            }
+            Type::S32 => {
+                type $T = i32;
+                $then
+            }
+            Type::U64 => {
+                type $T = u64;
+                $then
+            }
+            Type::S64 => {
+                type $T = i64;
+                $then
+            }
             _ => return None,
         }
     };
@@ -80,7 +104,9 @@ pub(super) fn alu(op: &Opcode<'_>) -> Option<Alu> {
     let sat = op.has("sat");
     let relu = op.has("relu");
     if op.has("tf32") {
-        return (op.ty()? == Type::F32 && !sat && !relu).then(|| tf32(mode)).flatten();
+        return (op.ty()? == Type::F32 && !sat && !relu)
+            .then(|| tf32(mode))
+            .flatten();
     }
     let to = op.ty()?;
     let from = op.ty()?;
@@ -150,17 +176,31 @@ fn cut(to: Type) -> Option<Alu> {
 
 /// An integer of any type in 64 bits.
 fn widen(from: Type) -> Option<Alu> {
-    integers(if from.is_signed() { Type::S64 } else { Type::U64 }, from, false)
+    integers(
+        if from.is_signed() {
+            Type::S64
+        } else {
+            Type::U64
+        },
+        from,
+        false,
+    )
 }
 
 /// 64 bits clamped to a type's range.
 fn clamp(to: Type, signed: bool) -> Option<Alu> {
     Some(if signed {
-        each_integer!(to, To, lanes!(|x: i64| -> To {
-            i128::from(x).clamp(To::MIN.into(), To::MAX.into()) as To
-        }))
+        each_integer!(
+            to,
+            To,
+            lanes!(|x: i64| -> To { i128::from(x).clamp(To::MIN.into(), To::MAX.into()) as To })
+        )
     } else {
-        each_integer!(to, To, lanes!(|x: u64| -> To { x.min(To::MAX as u64) as To }))
+        each_integer!(
+            to,
+            To,
+            lanes!(|x: u64| -> To { u128::from(x).min(To::MAX as u128) as To })
+        )
     })
 }
 
@@ -239,7 +279,9 @@ fn integer_to_odd(x: i128) -> f64 {
 }
 
 fn to_integer(to: Type, from: Type, mode: Option<Mode>, ftz: bool) -> Option<Alu> {
-    let Some(Mode::Integer(rounding)) = mode else { return None };
+    let Some(Mode::Integer(rounding)) = mode else {
+        return None;
+    };
     // Values beyond the range are clamped, and NaN becomes 0, as Rust's casts do. Short integers
     // are clamped once more.
     let wide = if to.bytes() < 4 { Type::S32 } else { to };
@@ -255,7 +297,11 @@ fn to_integer(to: Type, from: Type, mode: Option<Mode>, ftz: bool) -> Option<Alu
                 }
             };
         }
-        if from == Type::F64 { from!(f64) } else { from!(f32) }
+        if from == Type::F64 {
+            from!(f64)
+        } else {
+            from!(f32)
+        }
     });
     let convert = match from {
         Type::F32 if ftz => single_to_single(None, true, false)?.then(Some(convert)),
@@ -382,13 +428,15 @@ fn to_half(to: Type, from: Type, rounding: Rounding, relu: bool, sat: bool) -> O
 
 fn tf32(mode: Option<Mode>) -> Option<Alu> {
     match mode? {
-        Mode::TiesAway => Some(lanes!(|x: f32| -> u32 { f32_to_tf32(x, true, Rounding::Nearest) })),
-        Mode::Float(Rounding::Nearest) => {
-            Some(lanes!(|x: f32| -> u32 { f32_to_tf32(x, false, Rounding::Nearest) }))
-        }
-        Mode::Float(Rounding::Zero) => {
-            Some(lanes!(|x: f32| -> u32 { f32_to_tf32(x, false, Rounding::Zero) }))
-        }
+        Mode::TiesAway => Some(lanes!(|x: f32| -> u32 {
+            f32_to_tf32(x, true, Rounding::Nearest)
+        })),
+        Mode::Float(Rounding::Nearest) => Some(lanes!(|x: f32| -> u32 {
+            f32_to_tf32(x, false, Rounding::Nearest)
+        })),
+        Mode::Float(Rounding::Zero) => Some(lanes!(|x: f32| -> u32 {
+            f32_to_tf32(x, false, Rounding::Zero)
+        })),
         _ => None,
     }
 }

@@ -11,7 +11,11 @@ pub(crate) struct Trap;
 impl Operation for Trap {
     #[inline(always)]
     fn run(_: &mut Cx<'_>, _: &Inst, mask: u32) -> Outcome {
-        Err(Trouble::new(FaultKind::Trap, mask.trailing_zeros() as usize, "the kernel trapped"))
+        Err(Trouble::new(
+            FaultKind::Trap,
+            mask.trailing_zeros() as usize,
+            "the kernel trapped",
+        ))
     }
 }
 

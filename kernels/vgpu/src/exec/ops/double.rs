@@ -58,7 +58,11 @@ fn fma_error(a: f64, b: f64, c: f64) -> f64 {
 /// The smaller, where -0 is below +0 and a number wins over NaN.
 #[inline(always)]
 fn min(a: f64, b: f64) -> f64 {
-    let low = if a < b || (a == b && a.is_sign_negative()) { a } else { b };
+    let low = if a < b || (a == b && a.is_sign_negative()) {
+        a
+    } else {
+        b
+    };
     if a.is_nan() {
         b
     } else if b.is_nan() {

@@ -155,14 +155,22 @@ fn sign(ty: Type, flip: bool) -> Alu {
 
 #[inline(always)]
 fn read<F: Format, const FTZ: bool>(bits: u16) -> f64 {
-    let kept = if FTZ && F::is_tiny(bits) { bits & 0x8000 } else { bits };
+    let kept = if FTZ && F::is_tiny(bits) {
+        bits & 0x8000
+    } else {
+        bits
+    };
     f64::from(F::wide(kept))
 }
 
 #[inline(always)]
 fn write<F: Format, const FTZ: bool>(x: f64) -> u16 {
     let bits = F::round(x);
-    if FTZ && F::is_tiny(bits) { bits & 0x8000 } else { bits }
+    if FTZ && F::is_tiny(bits) {
+        bits & 0x8000
+    } else {
+        bits
+    }
 }
 
 /// Sums for `atom.add` and `red.add`: subnormals are kept.

@@ -13,7 +13,13 @@ pub(crate) fn f16_to_f32(x: u16) -> f32 {
     // The exponent's bias differs by 112; a multiplication mends subnormals too.
     let scaled = f32::from_bits(body) * f32::from_bits((127 + 112) << 23);
     let special = body >= 0x7c00 << 13;
-    f32::from_bits(sign | if special { body | 0x7f80_0000 } else { scaled.to_bits() })
+    f32::from_bits(
+        sign | if special {
+            body | 0x7f80_0000
+        } else {
+            scaled.to_bits()
+        },
+    )
 }
 
 /// A bf16 as a single; exact.
@@ -28,8 +34,20 @@ fn drop_bits(bits: u32, n: u32, negative: bool, rounding: Rounding) -> u32 {
     let half = match rounding {
         Rounding::Nearest => (1 << (n - 1)) - 1 + (bits >> n & 1),
         Rounding::Zero => 0,
-        Rounding::Down => if negative { (1 << n) - 1 } else { 0 },
-        Rounding::Up => if negative { 0 } else { (1 << n) - 1 },
+        Rounding::Down => {
+            if negative {
+                (1 << n) - 1
+            } else {
+                0
+            }
+        }
+        Rounding::Up => {
+            if negative {
+                0
+            } else {
+                (1 << n) - 1
+            }
+        }
     };
     (bits + half) >> n
 }
@@ -41,7 +59,11 @@ pub(crate) fn f32_to_bf16(x: f32, rounding: Rounding) -> u16 {
     let sign = bits >> 16 & 0x8000;
     let rounded = drop_bits(bits & 0x7fff_ffff, 16, sign != 0, rounding);
     // Toward zero, an infinity stays one.
-    if x.is_nan() { HALF_NAN } else { (sign | rounded) as u16 }
+    if x.is_nan() {
+        HALF_NAN
+    } else {
+        (sign | rounded) as u16
+    }
 }
 
 /// A single rounded to f16.
@@ -58,13 +80,30 @@ pub(crate) fn f32_to_f16(x: f32, rounding: Rounding) -> u16 {
     // What a longer shift would lose is kept as a sticky bit.
     let sticky = u32::from(shift == 25 && significand != 0);
     let kept = if shift == 25 { sticky } else { significand };
-    let small = drop_bits(kept, if shift < 14 { 14 } else { shift }, negative, rounding);
+    let small = drop_bits(
+        kept,
+        if shift < 14 { 14 } else { shift },
+        negative,
+        rounding,
+    );
     let finite = if body < 113 << 23 { small } else { normal };
     let largest = match rounding {
         Rounding::Nearest => 0x7c00,
         Rounding::Zero => 0x7bff,
-        Rounding::Down => if negative { 0x7c00 } else { 0x7bff },
-        Rounding::Up => if negative { 0x7bff } else { 0x7c00 },
+        Rounding::Down => {
+            if negative {
+                0x7c00
+            } else {
+                0x7bff
+            }
+        }
+        Rounding::Up => {
+            if negative {
+                0x7bff
+            } else {
+                0x7c00
+            }
+        }
     };
     let body = if body >= 0x7f80_0000 {
         if x.is_nan() { return HALF_NAN } else { 0x7c00 }

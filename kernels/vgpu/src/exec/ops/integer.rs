@@ -55,7 +55,9 @@ pub(super) fn alu(op: &Opcode<'_>, ty: Type, part: Option<Part>) -> Option<Alu> 
             ("add", Type::S32) => Some(lanes!(|a: i32, b: i32| -> i32 { a.saturating_add(b) })),
             ("sub", Type::S32) => Some(lanes!(|a: i32, b: i32| -> i32 { a.saturating_sub(b) })),
             ("mad", Type::S32) if part == Some(Part::High) => {
-                Some(lanes!(|a: i32, b: i32, c: i32| -> i32 { high32(a, b).saturating_add(c) }))
+                Some(lanes!(|a: i32, b: i32, c: i32| -> i32 {
+                    high32(a, b).saturating_add(c)
+                }))
             }
             _ => None,
         };
@@ -72,25 +74,37 @@ pub(super) fn alu(op: &Opcode<'_>, ty: Type, part: Option<Part>) -> Option<Alu> 
         "neg" => signed!(ty, |a| { a.wrapping_neg() }),
         "min" => all!(ty, |a, b| { a.min(b) }),
         "max" => all!(ty, |a, b| { a.max(b) }),
-        "sad" => all!(ty, |a, b, c| { c.wrapping_add(a.max(b).wrapping_sub(a.min(b))) }),
+        "sad" => all!(ty, |a, b, c| {
+            c.wrapping_add(a.max(b).wrapping_sub(a.min(b)))
+        }),
         _ => None,
     }
 }
 
 fn high32(a: i32, b: i32) -> i32 {
-    (i64::from(a) * i64::from(b) >> 32) as i32
+    ((i64::from(a) * i64::from(b)) >> 32) as i32
 }
 
 fn product(ty: Type, part: Part) -> Option<Alu> {
     match part {
         Part::Low => all!(ty, |a, b| { a.wrapping_mul(b) }),
         Part::High => Some(match ty {
-            Type::U16 => lanes!(|a: u16, b: u16| -> u16 { (u32::from(a) * u32::from(b) >> 16) as u16 }),
-            Type::S16 => lanes!(|a: i16, b: i16| -> i16 { (i32::from(a) * i32::from(b) >> 16) as i16 }),
-            Type::U32 => lanes!(|a: u32, b: u32| -> u32 { (u64::from(a) * u64::from(b) >> 32) as u32 }),
+            Type::U16 => {
+                lanes!(|a: u16, b: u16| -> u16 { ((u32::from(a) * u32::from(b)) >> 16) as u16 })
+            }
+            Type::S16 => {
+                lanes!(|a: i16, b: i16| -> i16 { ((i32::from(a) * i32::from(b)) >> 16) as i16 })
+            }
+            Type::U32 => {
+                lanes!(|a: u32, b: u32| -> u32 { ((u64::from(a) * u64::from(b)) >> 32) as u32 })
+            }
             Type::S32 => lanes!(|a: i32, b: i32| -> i32 { high32(a, b) }),
-            Type::U64 => lanes!(|a: u64, b: u64| -> u64 { (u128::from(a) * u128::from(b) >> 64) as u64 }),
-            Type::S64 => lanes!(|a: i64, b: i64| -> i64 { (i128::from(a) * i128::from(b) >> 64) as i64 }),
+            Type::U64 => {
+                lanes!(|a: u64, b: u64| -> u64 { ((u128::from(a) * u128::from(b)) >> 64) as u64 })
+            }
+            Type::S64 => {
+                lanes!(|a: i64, b: i64| -> i64 { ((i128::from(a) * i128::from(b)) >> 64) as i64 })
+            }
             _ => return None,
         }),
         Part::Wide => Some(match ty {
@@ -108,14 +122,14 @@ fn sum(ty: Type, part: Part) -> Option<Alu> {
         Part::Low => all!(ty, |a, b, c| { a.wrapping_mul(b).wrapping_add(c) }),
         Part::High => Some(match ty {
             Type::U32 => lanes!(|a: u32, b: u32, c: u32| -> u32 {
-                ((u64::from(a) * u64::from(b) >> 32) as u32).wrapping_add(c)
+                (((u64::from(a) * u64::from(b)) >> 32) as u32).wrapping_add(c)
             }),
             Type::S32 => lanes!(|a: i32, b: i32, c: i32| -> i32 { high32(a, b).wrapping_add(c) }),
             Type::U64 => lanes!(|a: u64, b: u64, c: u64| -> u64 {
-                ((u128::from(a) * u128::from(b) >> 64) as u64).wrapping_add(c)
+                (((u128::from(a) * u128::from(b)) >> 64) as u64).wrapping_add(c)
             }),
             Type::S64 => lanes!(|a: i64, b: i64, c: i64| -> i64 {
-                ((i128::from(a) * i128::from(b) >> 64) as i64).wrapping_add(c)
+                (((i128::from(a) * i128::from(b)) >> 64) as i64).wrapping_add(c)
             }),
             _ => return None,
         }),
@@ -141,11 +155,15 @@ fn sum(ty: Type, part: Part) -> Option<Alu> {
 pub(crate) fn dot4(a: Type, b: Type) -> Option<Alu> {
     Some(match (a, b) {
         (Type::U32, Type::U32) => lanes!(|a: u32, b: u32, c: u32| -> u32 {
-            dot(a.to_le_bytes().map(i32::from), b.to_le_bytes().map(i32::from), c)
+            dot(
+                a.to_le_bytes().map(i32::from),
+                b.to_le_bytes().map(i32::from),
+                c,
+            )
         }),
-        (Type::S32, Type::S32) => lanes!(|a: u32, b: u32, c: u32| -> u32 {
-            dot(signed_bytes(a), signed_bytes(b), c)
-        }),
+        (Type::S32, Type::S32) => {
+            lanes!(|a: u32, b: u32, c: u32| -> u32 { dot(signed_bytes(a), signed_bytes(b), c) })
+        }
         (Type::U32, Type::S32) => lanes!(|a: u32, b: u32, c: u32| -> u32 {
             dot(a.to_le_bytes().map(i32::from), signed_bytes(b), c)
         }),

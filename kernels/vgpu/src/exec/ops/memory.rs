@@ -5,11 +5,11 @@
 #![allow(unsafe_code)]
 
 use crate::code::Inst;
-use crate::exec::column::{FULL, LANES, Raw, lanes_of};
+use crate::exec::column::{LANES, Raw, lanes_of};
 use crate::exec::space::inside;
 use crate::exec::{
     Cx, Handler, LOCAL_WINDOW, Operation, Outcome, PARAM_WINDOW, SHARED_START, SHARED_WINDOW,
-    Trouble, handler,
+    Trouble, wide_handler,
 };
 use crate::fault::FaultKind;
 use std::marker::PhantomData;
@@ -188,7 +188,11 @@ fn span<const SPACE: u8>(
     let mut offsets = [0; LANES];
     for i in 0..LANES {
         let active = mask >> i & 1 != 0;
-        offsets[i] = if active { (addresses[i] - low) as usize + i * stride } else { 0 };
+        offsets[i] = if active {
+            (addresses[i] - low) as usize + i * stride
+        } else {
+            0
+        };
     }
     Some(Span { start, offsets })
 }
@@ -224,7 +228,7 @@ pub(crate) fn locate(
     address: u64,
     bytes: usize,
 ) -> Result<Place, Box<Trouble>> {
-    if address % bytes as u64 != 0 {
+    if !address.is_multiple_of(bytes as u64) {
         let detail = format!("{bytes} bytes at {address:#x}, which is not a multiple of {bytes}");
         return Err(Trouble::new(FaultKind::Misaligned, lane, detail));
     }
@@ -242,14 +246,19 @@ pub(crate) fn locate(
                     cx.block.shared.as_mut_ptr().add(address as usize)
                 }));
             }
-            outside(format!("the block's shared memory is {SHARED_START:#x}..{length:#x}"))
+            outside(format!(
+                "the block's shared memory is {SHARED_START:#x}..{length:#x}"
+            ))
         }
         Reach::Local => {
             let length = cx.grid.program.local_bytes as usize;
             if address <= 1 << 32 && within(address, length) {
                 // SAFETY: inside the lane's part of the vector.
                 return Ok(Place::Own(unsafe {
-                    cx.threads.local.as_mut_ptr().add(lane * length + address as usize)
+                    cx.threads
+                        .local
+                        .as_mut_ptr()
+                        .add(lane * length + address as usize)
                 }));
             }
             outside(format!("the thread's local memory has {length:#x} bytes"))
@@ -264,7 +273,9 @@ pub(crate) fn locate(
             let (offset, length) = (address - PARAM_WINDOW, cx.grid.params.len());
             if within(offset, length) {
                 // Never written: see `locate_writable`.
-                return Ok(Place::Own(cx.grid.params[offset as usize..].as_ptr().cast_mut()));
+                return Ok(Place::Own(
+                    cx.grid.params[offset as usize..].as_ptr().cast_mut(),
+                ));
             }
             outside(format!("the kernel's parameters have {length} bytes"))
         }
@@ -294,11 +305,19 @@ impl<T: Extend<R>, R: Raw, const SPACE: u8> Operation for Load<T, R, SPACE> {
                 // read its start.
                 out[i] = unsafe {
                     let from = span.start.add(span.offsets[i] + element * size_of::<T>());
-                    if SPACE == GENERIC { T::load::<true>(from) } else { T::load::<false>(from) }
+                    if SPACE == GENERIC {
+                        T::load::<true>(from)
+                    } else {
+                        T::load::<false>(from)
+                    }
                 }
                 .extend();
             }
-            let to = if count == 1 { inst.d } else { cx.listed(inst, element) };
+            let to = if count == 1 {
+                inst.d
+            } else {
+                cx.listed(inst, element)
+            };
             cx.set(to, mask, &out);
         }
         Ok(())
@@ -326,7 +345,11 @@ fn load_lanes<T: Extend<R>, R: Raw, const SPACE: u8>(
                     Place::Own(from) => T::load::<false>(from.add(step)),
                 }
             };
-            let to = if count == 1 { inst.d } else { cx.listed(inst, element) };
+            let to = if count == 1 {
+                inst.d
+            } else {
+                cx.listed(inst, element)
+            };
             cx.write::<R>(to)[lane] = value.extend();
         }
     }
@@ -346,9 +369,16 @@ impl<T: Extend<R>, R: Raw, const SPACE: u8> Operation for Store<T, R, SPACE> {
             return store_lanes::<T, R, SPACE>(cx, inst, mask, &addresses);
         };
         for element in 0..count {
-            let from = if count == 1 { inst.b } else { cx.listed(inst, 1 + element) };
+            let from = if count == 1 {
+                inst.b
+            } else {
+                cx.listed(inst, 1 + element)
+            };
             let values = cx.read::<R>(from);
-            let put = |i: usize| {
+            for i in 0..LANES {
+                if mask >> i & 1 == 0 {
+                    continue;
+                }
                 // SAFETY: `span` found all active lanes' bytes in one range.
                 unsafe {
                     let to = span.start.add(span.offsets[i] + element * size_of::<T>());
@@ -359,11 +389,6 @@ impl<T: Extend<R>, R: Raw, const SPACE: u8> Operation for Store<T, R, SPACE> {
                         value.store::<false>(to);
                     }
                 }
-            };
-            if mask == FULL {
-                (0..LANES).for_each(put);
-            } else {
-                lanes_of(mask).for_each(put);
             }
         }
         Ok(())
@@ -382,7 +407,11 @@ fn store_lanes<T: Extend<R>, R: Raw, const SPACE: u8>(
     for lane in lanes_of(mask) {
         let place = locate_writable(cx, reach(SPACE), lane, addresses[lane], bytes)?;
         for element in 0..count {
-            let from = if count == 1 { inst.b } else { cx.listed(inst, 1 + element) };
+            let from = if count == 1 {
+                inst.b
+            } else {
+                cx.listed(inst, 1 + element)
+            };
             let value = T::cut(cx.read::<R>(from)[lane]);
             let step = element * size_of::<T>();
             // SAFETY: `place` found as many bytes.
@@ -405,7 +434,12 @@ impl<const WIDE: bool> Operation for LoadArgument<WIDE> {
     #[inline(always)]
     fn run(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
         let (start, bytes) = (inst.offset() as usize, (inst.flags() & 255) as usize);
-        let Some(from) = cx.grid.params.get(start..).and_then(|rest| rest.get(..bytes)) else {
+        let Some(from) = cx
+            .grid
+            .params
+            .get(start..)
+            .and_then(|rest| rest.get(..bytes))
+        else {
             let length = cx.grid.params.len();
             let detail = format!("parameter bytes {start}..{} of {length}", start + bytes);
             return Err(Trouble::new(FaultKind::OutOfBounds, 0, detail));
@@ -437,12 +471,12 @@ macro_rules! pick {
         macro_rules! element {
             ($space:ident) => {
                 match ($access.bytes, $access.signed) {
-                    (1, false) => handler::<$Op<u8, u32, $space>>(),
-                    (1, true) => handler::<$Op<i8, u32, $space>>(),
-                    (2, false) => handler::<$Op<u16, u32, $space>>(),
-                    (2, true) => handler::<$Op<i16, u32, $space>>(),
-                    (4, _) => handler::<$Op<u32, u32, $space>>(),
-                    (8, _) => handler::<$Op<u64, u64, $space>>(),
+                    (1, false) => wide_handler::<$Op<u8, u32, $space>>(),
+                    (1, true) => wide_handler::<$Op<i8, u32, $space>>(),
+                    (2, false) => wide_handler::<$Op<u16, u32, $space>>(),
+                    (2, true) => wide_handler::<$Op<i16, u32, $space>>(),
+                    (4, _) => wide_handler::<$Op<u32, u32, $space>>(),
+                    (8, _) => wide_handler::<$Op<u64, u64, $space>>(),
                     _ => return None,
                 }
             };
@@ -477,30 +511,44 @@ pub(crate) fn byte(cx: &mut Cx<'_>, lane: usize, address: u64) -> Option<u8> {
     })
 }
 
-/// The eight halves at a place of 16 bytes.
+/// The 16 bytes at an address of the block's shared memory, if it is aligned and inside.
 #[inline(always)]
-pub(crate) fn read_row(place: Place) -> [u16; 8] {
-    let mut row = [0; 8];
-    for (i, value) in row.iter_mut().enumerate() {
-        // SAFETY: the place holds 16 bytes.
-        *value = unsafe {
-            match place {
-                Place::Device(from) => u16::load::<true>(from.add(2 * i)),
-                Place::Own(from) => u16::load::<false>(from.add(2 * i)),
-            }
-        };
+pub(crate) fn shared_row(cx: &Cx<'_>, address: u32) -> Option<[u32; 4]> {
+    if !address.is_multiple_of(16) || address < SHARED_START {
+        return None;
     }
-    row
+    let bytes = cx
+        .block
+        .shared
+        .get(address as usize..)?
+        .first_chunk::<16>()?;
+    let word = |i: usize| u32::from_ne_bytes([0, 1, 2, 3].map(|byte| bytes[4 * i + byte]));
+    Some([word(0), word(1), word(2), word(3)])
 }
 
-/// Writes eight halves to a place of 16 bytes.
-pub(crate) fn write_row(place: Place, row: &[u16; 8]) {
-    for (i, &value) in row.iter().enumerate() {
+/// The 16 bytes at a place.
+#[inline(always)]
+pub(crate) fn read_row(place: Place) -> [u32; 4] {
+    std::array::from_fn(|i| {
         // SAFETY: the place holds 16 bytes.
         unsafe {
             match place {
-                Place::Device(to) => value.store::<true>(to.add(2 * i)),
-                Place::Own(to) => value.store::<false>(to.add(2 * i)),
+                Place::Device(from) => u32::load::<true>(from.add(4 * i)),
+                Place::Own(from) => u32::load::<false>(from.add(4 * i)),
+            }
+        }
+    })
+}
+
+/// Writes 16 bytes to a place.
+#[inline(always)]
+pub(crate) fn write_row(place: Place, row: [u32; 4]) {
+    for (i, value) in row.into_iter().enumerate() {
+        // SAFETY: the place holds 16 bytes.
+        unsafe {
+            match place {
+                Place::Device(to) => value.store::<true>(to.add(4 * i)),
+                Place::Own(to) => value.store::<false>(to.add(4 * i)),
             }
         }
     }

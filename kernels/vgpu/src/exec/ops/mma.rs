@@ -1,8 +1,9 @@
 //! `mma.sync` with 16 rows and 8 columns (PTX ISA 9.7.14.5).
 
-use super::half_bits::{bf16_to_f32, f16_to_f32, f64_to_f16};
-use super::mma_sum::{FRACTION, Number, ZERO, exponent, power_of_two, sum, to_single};
-use super::rounding::{Rounding, narrow};
+use super::half_bits::{f16_to_f32, f64_to_f16};
+use super::mma_f8;
+use super::mma_sum::{FRACTION, Number, ZERO, power_of_two, sum, to_single};
+use super::rounding::{NAN, Rounding, narrow};
 use crate::code::Inst;
 use crate::exec::column::{FULL, LANES};
 use crate::exec::vector::Vector;
@@ -11,19 +12,29 @@ use crate::ptx::Type;
 use std::marker::PhantomData;
 
 /// Rows of `a` and of the result.
-const ROWS: usize = 16;
+pub(super) const ROWS: usize = 16;
 
 /// Columns of `b` and of the result.
-const COLUMNS: usize = 8;
+pub(super) const COLUMNS: usize = 8;
 
 /// Products that one 32-bit sum takes.
 const HALF: usize = 8;
 
+/// Sixteen values and their exponents.
+pub(super) type Numbers = ([f32; ROWS], [i32; ROWS]);
+
 /// A format of the operands.
-trait Format {
+pub(super) trait Format {
     /// Elements of a 32-bit register.
     const PACKED: usize;
-    fn number(register: u32, part: usize) -> (f32, i32);
+    /// Element `part` of each register.
+    fn numbers<V: Vector>(v: V, registers: &[u32; ROWS], part: usize) -> Numbers;
+}
+
+/// The numbers that singles of these bits are.
+#[inline(always)]
+fn singles<V: Vector>(v: V, bits: &[u32; ROWS]) -> Numbers {
+    (bits.map(f32::from_bits), v.exponents(bits, ZERO))
 }
 
 struct Bf16;
@@ -31,23 +42,28 @@ struct Bf16;
 impl Format for Bf16 {
     const PACKED: usize = 2;
     #[inline(always)]
-    fn number(register: u32, part: usize) -> (f32, i32) {
-        let value = bf16_to_f32((register >> (16 * part)) as u16);
-        (value, exponent(value.to_bits()))
+    fn numbers<V: Vector>(v: V, registers: &[u32; ROWS], part: usize) -> Numbers {
+        singles(
+            v,
+            &v.bits(registers, if part == 0 { 16 } else { 0 }, 0xffff_0000),
+        )
     }
 }
 
-struct F16;
+pub(super) struct F16;
 
 impl Format for F16 {
     const PACKED: usize = 2;
     #[inline(always)]
-    fn number(register: u32, part: usize) -> (f32, i32) {
-        let bits = (register >> (16 * part)) as u16;
-        let field = i32::from(bits >> 10 & 31);
-        // Infinities and NaN get the exponent that singles give them.
-        let exponent = if field == 31 { 128 } else { field.max(1) - 15 };
-        (f16_to_f32(bits), if bits << 1 == 0 { ZERO } else { exponent })
+    fn numbers<V: Vector>(_: V, registers: &[u32; ROWS], part: usize) -> Numbers {
+        let halves = registers.map(|register| (register >> (16 * part)) as u16);
+        let exponents = halves.map(|bits| {
+            let field = i32::from(bits >> 10 & 31);
+            // Infinities and NaN get the exponent that singles give them.
+            let exponent = if field == 31 { 128 } else { field.max(1) - 15 };
+            if bits << 1 == 0 { ZERO } else { exponent }
+        });
+        (halves.map(f16_to_f32), exponents)
     }
 }
 
@@ -56,50 +72,54 @@ struct Tf32;
 impl Format for Tf32 {
     const PACKED: usize = 1;
     #[inline(always)]
-    fn number(register: u32, _: usize) -> (f32, i32) {
+    fn numbers<V: Vector>(v: V, registers: &[u32; ROWS], _: usize) -> Numbers {
         // The low 13 bits are not looked at.
-        let bits = register & !0x1fff;
-        (f32::from_bits(bits), exponent(bits))
+        singles(v, &v.bits(registers, 0, !0x1fff))
     }
 }
 
-/// A side of the product: `values[k]` are the elements at depth `k`, one a row or column.
-struct Side<const N: usize, const DEPTH: usize> {
-    values: [[f32; N]; DEPTH],
-    exponents: [[i32; N]; DEPTH],
+/// A side of the product: `values[k]` are the elements at depth `k`, one a row or column. Columns
+/// come twice, to be as many as rows.
+pub(super) struct Side<const DEPTH: usize> {
+    pub(super) values: [[f32; ROWS]; DEPTH],
+    pub(super) exponents: [[i32; ROWS]; DEPTH],
 }
 
 /// A column of `c`.
 #[derive(Clone, Copy)]
-struct Column {
-    values: [f32; ROWS],
-    exponents: [i32; ROWS],
+pub(super) struct Column {
+    pub(super) values: [f32; ROWS],
+    pub(super) exponents: [i32; ROWS],
 }
 
-/// Reads `a` (`ROWS` of them: two registers hold rows 0..8 and 8..16) or `b`.
+impl Column {
+    /// Zeros.
+    pub(super) const EMPTY: Column = Column {
+        values: [0.0; ROWS],
+        exponents: [ZERO; ROWS],
+    };
+}
+
+/// Reads `a`, whose rows are in pairs of registers, or `b`, whose columns are in one.
 #[inline(always)]
-fn side<F: Format, const N: usize, const DEPTH: usize>(
+pub(super) fn side<V: Vector, F: Format, const DEPTH: usize>(
+    v: V,
     cx: &Cx<'_>,
     inst: &Inst,
     first: usize,
-) -> Side<N, DEPTH> {
-    let mut side = Side { values: [[0.0; N]; DEPTH], exponents: [[ZERO; N]; DEPTH] };
-    let halves = N / COLUMNS;
-    for register in 0..DEPTH * halves / (4 * F::PACKED) {
-        let column = cx.read::<u32>(cx.listed(inst, first + register));
-        let (half, step) = (register % halves, register / halves * 4 * F::PACKED);
-        for part in 0..F::PACKED {
-            let mut values = [0.0; LANES];
-            let mut exponents = [0; LANES];
-            for lane in 0..LANES {
-                (values[lane], exponents[lane]) = F::number(column[lane], part);
-            }
-            for quarter in 0..4 {
-                let k = step + F::PACKED * quarter + part;
-                for group in 0..8 {
-                    side.values[k][8 * half + group] = values[4 * group + quarter];
-                    side.exponents[k][8 * half + group] = exponents[4 * group + quarter];
-                }
+    registers: usize,
+) -> Side<DEPTH> {
+    let mut side = Side {
+        values: [[0.0; ROWS]; DEPTH],
+        exponents: [[ZERO; ROWS]; DEPTH],
+    };
+    for step in 0..DEPTH / (4 * F::PACKED) {
+        let lanes = |i: usize| cx.read(cx.listed(inst, first + step * registers + i));
+        let places = v.by_place([lanes(0), lanes(registers - 1)]);
+        for (place, words) in places.iter().enumerate() {
+            for part in 0..F::PACKED {
+                let k = (4 * step + place) * F::PACKED + part;
+                (side.values[k], side.exponents[k]) = F::numbers(v, words, part);
             }
         }
     }
@@ -108,14 +128,18 @@ fn side<F: Format, const N: usize, const DEPTH: usize>(
 
 /// The largest exponent of a side.
 #[inline(always)]
-fn largest<const N: usize, const DEPTH: usize>(side: &Side<N, DEPTH>) -> i32 {
-    let mut top = [ZERO; N];
+fn largest<const DEPTH: usize>(side: &Side<DEPTH>) -> i32 {
+    let mut top = [ZERO; ROWS];
     for row in &side.exponents {
-        for i in 0..N {
+        for i in 0..ROWS {
             top[i] = top[i].max(row[i]);
         }
     }
-    top.into_iter().fold(ZERO, i32::max)
+    let mut largest = ZERO;
+    for exponent in top {
+        largest = largest.max(exponent);
+    }
+    largest
 }
 
 /// Exponents between which the fast sum is exact: products neither leave the range of singles nor
@@ -123,12 +147,19 @@ fn largest<const N: usize, const DEPTH: usize>(side: &Side<N, DEPTH>) -> i32 {
 const LOWEST: i32 = -100;
 const HIGHEST: i32 = 120;
 
+/// Whether no product leaves the range of the fast sum, or is infinite or NaN.
+#[inline(always)]
+pub(super) fn in_range<const DEPTH: usize>(a: &Side<DEPTH>, b: &Side<DEPTH>) -> bool {
+    let (top_a, top_b) = (largest(a), largest(b));
+    top_a + top_b <= HIGHEST && top_a.max(top_b) < 128
+}
+
 /// One column of the result: [`sum`] for all rows at a time, rounded.
 #[inline(always)]
-fn column<V: Vector, A: Accumulator, const DEPTH: usize>(
+pub(super) fn column<V: Vector, A: Accumulator, const DEPTH: usize>(
     v: V,
-    a: &Side<ROWS, DEPTH>,
-    b: &Side<COLUMNS, DEPTH>,
+    a: &Side<DEPTH>,
+    b: &Side<DEPTH>,
     n: usize,
     c: &Column,
     in_range: bool,
@@ -174,8 +205,8 @@ fn column<V: Vector, A: Accumulator, const DEPTH: usize>(
 #[cold]
 #[inline(never)]
 fn slow_column<A: Accumulator, const DEPTH: usize>(
-    a: &Side<ROWS, DEPTH>,
-    b: &Side<COLUMNS, DEPTH>,
+    a: &Side<DEPTH>,
+    b: &Side<DEPTH>,
     n: usize,
     c: &Column,
 ) -> [u32; ROWS] {
@@ -190,26 +221,28 @@ fn slow_column<A: Accumulator, const DEPTH: usize>(
 }
 
 /// A format of `c` and `d`: the registers of the first, in a row of the list.
-trait Accumulator {
+pub(super) trait Accumulator {
     const REGISTERS: usize;
-    /// Element `part` of a register.
-    fn number(register: u32, part: usize) -> (f32, i32);
+    /// Element `part` of each register.
+    fn numbers<V: Vector>(v: V, registers: &[u32; ROWS], part: usize) -> Numbers;
     /// Rounds a sum.
     fn round(sum: f64) -> u32;
     /// The same for a sum that is finite and within the range of singles.
     fn round_finite(sum: f64) -> u32;
+    /// An ordinary addition, rounded to nearest.
+    fn add(sum: u32, c: f32) -> u32;
     /// Elements of a register.
     const PACKED: usize;
 }
 
-struct Single;
+pub(super) struct Single;
 
 impl Accumulator for Single {
     const REGISTERS: usize = 4;
     const PACKED: usize = 1;
     #[inline(always)]
-    fn number(register: u32, _: usize) -> (f32, i32) {
-        (f32::from_bits(register), exponent(register))
+    fn numbers<V: Vector>(v: V, registers: &[u32; ROWS], _: usize) -> Numbers {
+        singles(v, registers)
     }
     fn round(sum: f64) -> u32 {
         to_single(sum)
@@ -218,16 +251,21 @@ impl Accumulator for Single {
     fn round_finite(sum: f64) -> u32 {
         narrow(sum, Rounding::Zero).to_bits()
     }
+    #[inline(always)]
+    fn add(sum: u32, c: f32) -> u32 {
+        let sum = f32::from_bits(sum) + c;
+        if sum.is_nan() { NAN } else { sum.to_bits() }
+    }
 }
 
-struct Half;
+pub(super) struct Half;
 
 impl Accumulator for Half {
     const REGISTERS: usize = 2;
     const PACKED: usize = 2;
     #[inline(always)]
-    fn number(register: u32, part: usize) -> (f32, i32) {
-        F16::number(register, part)
+    fn numbers<V: Vector>(v: V, registers: &[u32; ROWS], part: usize) -> Numbers {
+        F16::numbers(v, registers, part)
     }
     fn round(sum: f64) -> u32 {
         f64_to_f16(sum, Rounding::Nearest).into()
@@ -235,6 +273,11 @@ impl Accumulator for Half {
     #[inline(always)]
     fn round_finite(sum: f64) -> u32 {
         f64_to_f16(sum, Rounding::Nearest).into()
+    }
+    #[inline(always)]
+    fn add(sum: u32, c: f32) -> u32 {
+        let exact = f64::from(f16_to_f32(sum as u16)) + f64::from(c);
+        f64_to_f16(exact, Rounding::Nearest).into()
     }
 }
 
@@ -247,54 +290,54 @@ impl<F: Format, A: Accumulator, const DEPTH: usize> VectorOperation for Mma<F, A
         let first_a = A::REGISTERS;
         let first_b = first_a + DEPTH / (2 * F::PACKED);
         let first_c = first_b + DEPTH / (4 * F::PACKED);
-        let a = side::<F, ROWS, DEPTH>(cx, inst, first_a);
-        let b = side::<F, COLUMNS, DEPTH>(cx, inst, first_b);
-        let (top_a, top_b) = (largest(&a), largest(&b));
-        let in_range = top_a + top_b <= HIGHEST && top_a.max(top_b) < 128;
-        let c = columns::<A>(cx, inst, first_c);
+        let a = side::<V, F, DEPTH>(v, cx, inst, first_a, 2);
+        let b = side::<V, F, DEPTH>(v, cx, inst, first_b, 1);
+        let in_range = in_range(&a, &b);
+        let c = columns::<V, A>(v, cx, inst, first_c);
         let mut sums = [[0; ROWS]; COLUMNS];
         for n in 0..COLUMNS {
             sums[n] = column::<V, A, DEPTH>(v, &a, &b, n, &c[n], in_range);
         }
-        for half in 0..2 {
-            for register in 0..A::REGISTERS / 2 {
-                let mut out = [0; LANES];
-                for part in 0..A::PACKED {
-                    for lane in 0..LANES {
-                        let n = lane % 4 * 2 + register * A::PACKED + part;
-                        out[lane] |= sums[n][8 * half + lane / 4] << (16 * part);
-                    }
-                }
-                let to = cx.listed(inst, half * A::REGISTERS / 2 + register);
-                cx.set(to, FULL, &out);
-            }
-        }
+        store::<A>(cx, inst, &sums);
         Ok(())
+    }
+}
+
+/// Writes the columns of `d`, laid out as those of `c`.
+#[inline(always)]
+pub(super) fn store<A: Accumulator>(cx: &mut Cx<'_>, inst: &Inst, sums: &[[u32; ROWS]; COLUMNS]) {
+    for half in 0..2 {
+        for register in 0..A::REGISTERS / 2 {
+            let mut out = [0; LANES];
+            for part in 0..A::PACKED {
+                for lane in 0..LANES {
+                    let n = lane % 4 * 2 + register * A::PACKED + part;
+                    out[lane] |= sums[n][8 * half + lane / 4] << (16 * part);
+                }
+            }
+            let to = cx.listed(inst, half * A::REGISTERS / 2 + register);
+            cx.set(to, FULL, &out);
+        }
     }
 }
 
 /// The columns of `c`: row r, column n is element n % 2 of lane 4 (r % 8) + n / 2.
 #[inline(always)]
-fn columns<A: Accumulator>(cx: &Cx<'_>, inst: &Inst, first: usize) -> [Column; COLUMNS] {
-    let empty = Column { values: [0.0; ROWS], exponents: [ZERO; ROWS] };
-    let mut columns = [empty; COLUMNS];
-    for half in 0..2 {
-        for register in 0..A::REGISTERS / 2 {
-            let slot = cx.listed(inst, first + half * A::REGISTERS / 2 + register);
-            let lanes = cx.read::<u32>(slot);
+pub(super) fn columns<V: Vector, A: Accumulator>(
+    v: V,
+    cx: &Cx<'_>,
+    inst: &Inst,
+    first: usize,
+) -> [Column; COLUMNS] {
+    let mut columns = [Column::EMPTY; COLUMNS];
+    let registers = A::REGISTERS / 2;
+    for register in 0..registers {
+        let lanes = |half: usize| cx.read(cx.listed(inst, first + half * registers + register));
+        let places = v.by_place([lanes(0), lanes(1)]);
+        for (place, words) in places.iter().enumerate() {
             for part in 0..A::PACKED {
-                let mut values = [0.0; LANES];
-                let mut exponents = [0; LANES];
-                for lane in 0..LANES {
-                    (values[lane], exponents[lane]) = A::number(lanes[lane], part);
-                }
-                for quarter in 0..4 {
-                    let column = &mut columns[2 * quarter + register * A::PACKED + part];
-                    for group in 0..8 {
-                        column.values[8 * half + group] = values[4 * group + quarter];
-                        column.exponents[8 * half + group] = exponents[4 * group + quarter];
-                    }
-                }
+                let column = &mut columns[2 * place + register * A::PACKED + part];
+                (column.values, column.exponents) = A::numbers(v, words, part);
             }
         }
     }
@@ -314,7 +357,11 @@ impl<const SIGNED_A: bool, const SIGNED_B: bool> Operation for MmaBytes<SIGNED_A
         let depth = (inst.imm & 255) as usize;
         let byte = |register: u32, part: usize, signed: bool| {
             let byte = (register >> (8 * part)) as u8;
-            if signed { i64::from(byte as i8) } else { i64::from(byte) }
+            if signed {
+                i64::from(byte as i8)
+            } else {
+                i64::from(byte)
+            }
         };
         let (first_b, first_c) = (4 + depth / 8, 4 + depth / 8 + depth / 16);
         let mut out = [[0u32; LANES]; 4];
@@ -332,7 +379,11 @@ impl<const SIGNED_A: bool, const SIGNED_B: bool> Operation for MmaBytes<SIGNED_A
                 }
                 let limits = (i64::from(i32::MIN), i64::from(i32::MAX));
                 let clamped = inst.imm & SATURATE != 0;
-                *out = if clamped { sum.clamp(limits.0, limits.1) as u32 } else { sum as u32 };
+                *out = if clamped {
+                    sum.clamp(limits.0, limits.1) as u32
+                } else {
+                    sum as u32
+                };
             }
         }
         for (register, values) in out.iter().enumerate() {
@@ -364,6 +415,7 @@ pub(crate) fn shape(depth: usize, a: &str, b: &str, c: Type) -> Option<Shape> {
         ("f16", "f16", Type::F16, 16) => (2, vector_handler::<Mma<F16, Half, 16>>()),
         ("tf32", "tf32", Type::F32, 4) => (1, vector_handler::<Mma<Tf32, Single, 4>>()),
         ("tf32", "tf32", Type::F32, 8) => (1, vector_handler::<Mma<Tf32, Single, 8>>()),
+        ("e4m3" | "e5m2", "e4m3" | "e5m2", _, 32) => (4, mma_f8::handler(a, b, c)?),
         ("u8", "u8", Type::S32, 16 | 32) => (4, handler::<MmaBytes<false, false>>()),
         ("u8", "s8", Type::S32, 16 | 32) => (4, handler::<MmaBytes<false, true>>()),
         ("s8", "u8", Type::S32, 16 | 32) => (4, handler::<MmaBytes<true, false>>()),
@@ -372,5 +424,11 @@ pub(crate) fn shape(depth: usize, a: &str, b: &str, c: Type) -> Option<Shape> {
     };
     let d = if c == Type::F16 { 2 } else { 4 };
     let (a, b) = (depth / (2 * packed), depth / (4 * packed));
-    Some(Shape { handler, depth, d, a, b })
+    Some(Shape {
+        handler,
+        depth,
+        d,
+        a,
+        b,
+    })
 }

@@ -16,13 +16,6 @@ pub(super) struct Number {
     pub(super) exponent: i32,
 }
 
-/// The exponent of a single.
-#[inline(always)]
-pub(super) fn exponent(bits: u32) -> i32 {
-    let field = (bits >> 23 & 255) as i32;
-    if bits << 1 == 0 { ZERO } else { field.max(1) - 127 }
-}
-
 /// The exact value that one `mma` rounds to its result: `c` plus all products of `a` and `b`.
 ///
 /// Hopper's rule as published (arXiv 2511.10909): products are exact and carry the sum of their
@@ -31,7 +24,11 @@ pub(super) fn exponent(bits: u32) -> i32 {
 /// once: toward zero for a single, to nearest for an f16. Infinities and NaN follow IEEE 754.
 /// [`super::mma`] has the same for many sums at a time.
 pub(super) fn sum(a: &[Number], b: &[Number], c: Number) -> f64 {
-    let products = || a.iter().zip(b).map(|(a, b)| f64::from(a.value) * f64::from(b.value));
+    let products = || {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(a.value) * f64::from(b.value))
+    };
     let plain: f64 = products().sum::<f64>() + f64::from(c.value);
     if !plain.is_finite() {
         return plain;
@@ -42,7 +39,9 @@ pub(super) fn sum(a: &[Number], b: &[Number], c: Number) -> f64 {
         return 0.0;
     }
     let scale = power_of_two(FRACTION - top);
-    let terms = products().chain([f64::from(c.value)]).map(|term| (term * scale) as i64);
+    let terms = products()
+        .chain([f64::from(c.value)])
+        .map(|term| (term * scale) as i64);
     terms.sum::<i64>() as f64 / scale
 }
 

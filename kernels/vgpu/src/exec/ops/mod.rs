@@ -9,18 +9,19 @@ pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod debug;
 pub(crate) mod double;
+pub(crate) mod exchange;
 pub(crate) mod half;
 pub(crate) mod half_bits;
 pub(crate) mod integer;
 pub(crate) mod matrix;
 pub(crate) mod memory;
 pub(crate) mod mma;
+mod mma_f8;
 pub(crate) mod mma_sum;
 pub(crate) mod rounding;
 pub(crate) mod select;
 pub(crate) mod single;
 pub(crate) mod special;
-pub(crate) mod vote;
 pub(crate) mod window;
 
 use super::map::Alu;
@@ -29,8 +30,8 @@ use crate::code::Opcode;
 /// The instruction that computes each lane from the same lane of its operands, if `op` is one.
 pub(crate) fn alu(op: &Opcode<'_>) -> Option<Alu> {
     match op.stem() {
-        "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "popc" | "clz" | "bfind"
-        | "brev" | "bfe" => bits::alu(op),
+        "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "popc" | "clz"
+        | "bfind" | "brev" | "bfe" => bits::alu(op),
         "ex2" | "lg2" | "sin" | "cos" | "tanh" | "rsqrt" => approx::alu(op),
         "cvt" => convert::alu(op),
         _ => arithmetic(op),

@@ -37,7 +37,11 @@ pub(crate) const NAN: u32 = 0x7fff_ffff;
 pub(crate) fn flush<const FTZ: bool>(x: f32) -> f32 {
     let bits = x.to_bits();
     let tiny = bits & 0x7f80_0000 == 0;
-    f32::from_bits(if FTZ && tiny { bits & 0x8000_0000 } else { bits })
+    f32::from_bits(if FTZ && tiny {
+        bits & 0x8000_0000
+    } else {
+        bits
+    })
 }
 
 /// A result as instructions write it: one NaN, flushed if asked.
@@ -60,7 +64,11 @@ fn to_odd(x: f64, error: f64) -> f64 {
     let bits = x.to_bits();
     let even = bits & 1 == 0;
     let away = (error > 0.0) == (x > 0.0);
-    let moved = if away { bits.wrapping_add(1) } else { bits.wrapping_sub(1) };
+    let moved = if away {
+        bits.wrapping_add(1)
+    } else {
+        bits.wrapping_sub(1)
+    };
     let inexact = error != 0.0 && error.is_finite() && x.is_finite();
     f64::from_bits(if inexact && even { moved } else { bits })
 }
@@ -123,7 +131,11 @@ pub(crate) fn narrow_to_odd(x: f64) -> f32 {
 #[inline(always)]
 pub(crate) fn signed_zero(sum: f64, a: f64, b: f64, rounding: Rounding) -> f64 {
     let cancelled = sum == 0.0 && (a.is_sign_negative() != b.is_sign_negative());
-    if cancelled && rounding == Rounding::Down { -0.0 } else { sum }
+    if cancelled && rounding == Rounding::Down {
+        -0.0
+    } else {
+        sum
+    }
 }
 
 /// Rounds to an integer in the given direction.

@@ -98,7 +98,11 @@ pub(crate) struct Lop3;
 impl Operation for Lop3 {
     #[inline(always)]
     fn run(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
-        let (a, b, c) = (cx.read::<u32>(inst.a), cx.read::<u32>(inst.b), cx.read::<u32>(inst.c));
+        let (a, b, c) = (
+            cx.read::<u32>(inst.a),
+            cx.read::<u32>(inst.b),
+            cx.read::<u32>(inst.c),
+        );
         let table = inst.imm as u32;
         let mut out = [0; LANES];
         for i in 0..LANES {

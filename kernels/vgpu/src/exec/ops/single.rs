@@ -1,7 +1,8 @@
 //! Single-precision arithmetic (PTX ISA 9.7.3).
 
 use super::rounding::{
-    Rounding, finish, flush, narrow, quotient_to_odd, root_to_odd, saturate, signed_zero, sum_to_odd,
+    Rounding, finish, flush, narrow, quotient_to_odd, root_to_odd, saturate, signed_zero,
+    sum_to_odd,
 };
 use crate::code::Opcode;
 use crate::exec::map::{Alu, lanes};
@@ -66,7 +67,8 @@ pub(super) fn alu(op: &Opcode<'_>) -> Option<Alu> {
 fn rounding(op: &Opcode<'_>, ftz: bool) -> Option<Alu> {
     let stem = op.stem();
     // Approximate forms may err; these do not.
-    let approximate = matches!(stem, "div" | "sqrt" | "rcp") && (op.has("approx") || op.has("full"));
+    let approximate =
+        matches!(stem, "div" | "sqrt" | "rcp") && (op.has("approx") || op.has("full"));
     let mode = match op.find(Rounding::parse) {
         Some(_) if approximate => return None,
         Some(mode) => mode,
@@ -75,8 +77,12 @@ fn rounding(op: &Opcode<'_>, ftz: bool) -> Option<Alu> {
     let sat = op.has("sat");
     let alu = match stem {
         "add" => rounded!(mode, ftz, |a, b| { a + b }, M { directed_sum(a.into(), b.into(), M) }),
-        "sub" => rounded!(mode, ftz, |a, b| { a - b }, M { directed_sum(a.into(), (-b).into(), M) }),
-        "mul" => rounded!(mode, ftz, |a, b| { a * b }, M { narrow(f64::from(a) * f64::from(b), M) }),
+        "sub" => {
+            rounded!(mode, ftz, |a, b| { a - b }, M { directed_sum(a.into(), (-b).into(), M) })
+        }
+        "mul" => {
+            rounded!(mode, ftz, |a, b| { a * b }, M { narrow(f64::from(a) * f64::from(b), M) })
+        }
         "fma" | "mad" => rounded!(mode, ftz, |a, b, c| { a.mul_add(b, c) }, M {
             directed_sum(f64::from(a) * f64::from(b), c.into(), M)
         }),
@@ -119,7 +125,11 @@ fn extremum(op: &Opcode<'_>, ftz: bool) -> Option<Alu> {
 /// The smaller, where -0 is below +0 and a number wins over NaN.
 #[inline(always)]
 pub(super) fn min(a: f32, b: f32) -> f32 {
-    let low = if a < b || (a == b && a.is_sign_negative()) { a } else { b };
+    let low = if a < b || (a == b && a.is_sign_negative()) {
+        a
+    } else {
+        b
+    };
     if a.is_nan() {
         b
     } else if b.is_nan() {
@@ -132,7 +142,11 @@ pub(super) fn min(a: f32, b: f32) -> f32 {
 /// The larger, likewise.
 #[inline(always)]
 pub(super) fn max(a: f32, b: f32) -> f32 {
-    let high = if a > b || (a == b && a.is_sign_positive()) { a } else { b };
+    let high = if a > b || (a == b && a.is_sign_positive()) {
+        a
+    } else {
+        b
+    };
     if a.is_nan() {
         b
     } else if b.is_nan() {
@@ -144,7 +158,11 @@ pub(super) fn max(a: f32, b: f32) -> f32 {
 
 #[inline(always)]
 pub(super) fn spread_nan(a: f32, b: f32, x: f32) -> f32 {
-    if a.is_nan() || b.is_nan() { f32::NAN } else { x }
+    if a.is_nan() || b.is_nan() {
+        f32::NAN
+    } else {
+        x
+    }
 }
 
 #[inline(always)]

@@ -72,7 +72,10 @@ impl Special {
     }
 
     fn of(inst: &Inst) -> Special {
-        Special::ALL.get(inst.imm as usize).copied().unwrap_or(Special::LaneId)
+        Special::ALL
+            .get(inst.imm as usize)
+            .copied()
+            .unwrap_or(Special::LaneId)
     }
 }
 

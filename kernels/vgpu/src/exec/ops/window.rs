@@ -23,7 +23,9 @@ impl Operation for IsSpace {
             let windows = [SHARED_WINDOW, LOCAL_WINDOW, PARAM_WINDOW];
             let is = match inst.imm {
                 GLOBAL => !windows.iter().any(|&window| inside(window, address)),
-                which => windows.get(which as usize).is_some_and(|&window| inside(window, address)),
+                which => windows
+                    .get(which as usize)
+                    .is_some_and(|&window| inside(window, address)),
             };
             found |= u32::from(is) << lane;
         }

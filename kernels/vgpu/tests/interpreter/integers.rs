@@ -1,8 +1,6 @@
 //! Integer instructions against Rust's own arithmetic and u128.
 
-mod support;
-
-use support::{Random, apply, triples};
+use crate::support::{Random, apply, triples};
 
 /// Values at the edges of 16, 32 and 64 bits, and some in between.
 fn edges() -> Vec<[u64; 3]> {
@@ -77,16 +75,16 @@ fn sums() {
 fn products() {
     check32("mul.lo.u32 %d, %a, %b;", |a, b, _| a.wrapping_mul(b));
     check32("mul.hi.u32 %d, %a, %b;", |a, b, _| {
-        (u64::from(a) * u64::from(b) >> 32) as u32
+        ((u64::from(a) * u64::from(b)) >> 32) as u32
     });
     check32("mul.hi.s32 %d, %a, %b;", |a, b, _| {
-        (i64::from(a as i32) * i64::from(b as i32) >> 32) as u32
+        ((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u32
     });
     check("mul.hi.u64 %wd, %wa, %wb;", |a, b, _| {
-        (u128::from(a) * u128::from(b) >> 64) as u64
+        ((u128::from(a) * u128::from(b)) >> 64) as u64
     });
     check("mul.hi.s64 %wd, %wa, %wb;", |a, b, _| {
-        (i128::from(a as i64) * i128::from(b as i64) >> 64) as u64
+        ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64
     });
     check("mul.wide.s32 %wd, %a, %b;", |a, b, _| {
         (i64::from(a as i32) * i64::from(b as i32)) as u64
@@ -101,7 +99,7 @@ fn products() {
         a.wrapping_mul(b).wrapping_add(c)
     });
     check32("mad.hi.u32 %d, %a, %b, %c;", |a, b, c| {
-        ((u64::from(a) * u64::from(b) >> 32) as u32).wrapping_add(c)
+        (((u64::from(a) * u64::from(b)) >> 32) as u32).wrapping_add(c)
     });
 }
 

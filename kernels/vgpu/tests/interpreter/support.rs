@@ -1,10 +1,9 @@
 //! Runs snippets of PTX on lists of inputs.
-#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use gamut_vgpu::{Fault, Gpu, Launch, Module, Properties, Report};
 
 /// A device that gives up early.
-pub fn gpu() -> Gpu {
+pub(crate) fn gpu() -> Gpu {
     Gpu::new(Properties {
         memory_bytes: 1 << 30,
         step_limit: 1 << 20,
@@ -13,12 +12,12 @@ pub fn gpu() -> Gpu {
 }
 
 /// A module's text around `functions`.
-pub fn module(functions: &str) -> String {
+pub(crate) fn module(functions: &str) -> String {
     format!(".version 9.0\n.target sm_90a\n.address_size 64\n{functions}")
 }
 
 /// Copies words to the device.
-pub fn upload(gpu: &Gpu, words: &[u64]) -> u64 {
+pub(crate) fn upload(gpu: &Gpu, words: &[u64]) -> u64 {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let address = gpu.memory().allocate(bytes.len().max(8)).expect("memory");
     gpu.memory().write(address, &bytes).expect("written");
@@ -26,7 +25,7 @@ pub fn upload(gpu: &Gpu, words: &[u64]) -> u64 {
 }
 
 /// Copies words from the device.
-pub fn download(gpu: &Gpu, address: u64, count: usize) -> Vec<u64> {
+pub(crate) fn download(gpu: &Gpu, address: u64, count: usize) -> Vec<u64> {
     let mut bytes = vec![0; 8 * count];
     gpu.memory().read(address, &mut bytes).expect("read");
     bytes
@@ -38,18 +37,18 @@ pub fn download(gpu: &Gpu, address: u64, count: usize) -> Vec<u64> {
 /// What a kernel `k(out)` with this body does, for a grid of one-dimensional blocks: `out` has
 /// `words` words, zero at first, and its address is in `%out`; `%i` is the thread's number in its
 /// block.
-pub struct Run {
-    pub out: Vec<u64>,
-    pub result: Result<Report, Fault>,
+pub(crate) struct Run {
+    pub(crate) out: Vec<u64>,
+    pub(crate) result: Result<Report, Fault>,
 }
 
 /// Runs a kernel's body.
-pub fn run(body: &str, blocks: u32, threads: u32, words: usize) -> Run {
+pub(crate) fn run(body: &str, blocks: u32, threads: u32, words: usize) -> Run {
     run_with(body, "", blocks, threads, words, 0)
 }
 
 /// The same with declarations at module scope and dynamic shared memory.
-pub fn run_with(
+pub(crate) fn run_with(
     body: &str,
     outer: &str,
     blocks: u32,
@@ -92,21 +91,21 @@ pub fn run_with(
 }
 
 /// The words that a body leaves that must not fail.
-pub fn words(body: &str, blocks: u32, threads: u32, words: usize) -> Vec<u64> {
+pub(crate) fn words(body: &str, blocks: u32, threads: u32, words: usize) -> Vec<u64> {
     let Run { out, result } = run(body, blocks, threads, words);
     result.unwrap_or_else(|fault| panic!("{fault}"));
     out
 }
 
 /// The fault of a body that must fail.
-pub fn fault(body: &str, threads: u32) -> Fault {
+pub(crate) fn fault(body: &str, threads: u32) -> Fault {
     run(body, 1, threads, 64).result.expect_err("a fault")
 }
 
 /// Applies an instruction to each row of inputs. It finds them in `%wa`, `%wb`, `%wc` (64 bits),
 /// `%a`, `%b`, `%c` (32) and `%ha`, `%hb`, `%hc` (16) and leaves its result in `%wd`, `%d`, `%hd`
 /// or `%p`.
-pub fn apply(instruction: &str, rows: &[[u64; 3]]) -> Vec<u64> {
+pub(crate) fn apply(instruction: &str, rows: &[[u64; 3]]) -> Vec<u64> {
     let widen = if instruction.contains("%wd") {
         ""
     } else if instruction.contains("%hd") {
@@ -173,7 +172,7 @@ pub fn apply(instruction: &str, rows: &[[u64; 3]]) -> Vec<u64> {
 }
 
 /// All rows of three values from a list.
-pub fn triples(values: &[u64]) -> Vec<[u64; 3]> {
+pub(crate) fn triples(values: &[u64]) -> Vec<[u64; 3]> {
     let mut rows = Vec::new();
     for &a in values {
         for &b in values {
@@ -186,10 +185,10 @@ pub fn triples(values: &[u64]) -> Vec<[u64; 3]> {
 }
 
 /// Numbers without order (SplitMix64), the same each time.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

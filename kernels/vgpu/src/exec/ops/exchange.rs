@@ -77,7 +77,11 @@ pub(crate) struct Vote;
 impl Operation for Vote {
     #[inline(always)]
     fn run(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
-        let flip = if inst.imm & vote::NEGATED != 0 { u32::MAX } else { 0 };
+        let flip = if inst.imm & vote::NEGATED != 0 {
+            u32::MAX
+        } else {
+            0
+        };
         let holds = (cx.predicate(inst.a) ^ flip) & mask;
         let members = *cx.read::<u32>(inst.members);
         let mut out = [0; LANES];
@@ -133,7 +137,11 @@ impl<T: Raw + PartialEq> Operation for Match<T> {
 
 /// The handler of `match`.
 pub(crate) fn matches(wide: bool) -> Handler {
-    if wide { handler::<Match<u64>>() } else { handler::<Match<u32>>() }
+    if wide {
+        handler::<Match<u64>>()
+    } else {
+        handler::<Match<u32>>()
+    }
 }
 
 trait Reduce {

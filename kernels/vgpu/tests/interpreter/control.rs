@@ -1,9 +1,7 @@
 //! Divergence, barriers and the exchange of values between lanes.
 
-mod support;
-
+use crate::support::{fault, run_with, words};
 use gamut_vgpu::FaultKind;
-use support::{fault, run_with, words};
 
 /// Loops with a trip count of each lane's own, nested branches, and a join after them.
 #[test]

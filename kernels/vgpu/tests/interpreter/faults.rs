@@ -1,9 +1,7 @@
 //! Broken rules: each is found, and the report says who broke it and where.
 
-mod support;
-
+use crate::support::{fault, module, run_with, words};
 use gamut_vgpu::{FaultKind, Gpu, Launch, Module, Properties};
-use support::{fault, module, run_with, words};
 
 #[test]
 fn out_of_bounds() {
@@ -178,7 +176,7 @@ fn what_is_not_supported_names_itself() {
 
 #[test]
 fn text_that_is_not_ptx() {
-    let gpu = support::gpu();
+    let gpu = crate::support::gpu();
     let load = |text: &str| Module::load(text, &gpu).map(drop);
     let message = |text: &str| load(text).expect_err("refused").to_string();
     assert!(message("hello").contains("line 1"));
@@ -193,7 +191,7 @@ fn text_that_is_not_ptx() {
 
 #[test]
 fn launches_beyond_the_limits() {
-    let gpu = support::gpu();
+    let gpu = crate::support::gpu();
     let text = module(".visible .entry k(.param .u64 p) .maxntid 64, 1, 1 { ret; }");
     let module = Module::load(&text, &gpu).expect("loads");
     let kernel = module.kernel("k").expect("there");

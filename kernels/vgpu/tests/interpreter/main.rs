@@ -1,0 +1,8 @@
+//! Kernels in PTX, run by the interpreter without the driver.
+
+mod control;
+mod faults;
+mod floats;
+mod integers;
+mod matrices;
+mod support;
