@@ -35,7 +35,7 @@ mod work;
 
 pub use case::{Case, Trial};
 pub use context::{Context, Device, DeviceChoice, Target};
-pub use cuda::{Cuda, Driver};
+pub use cuda::{Assembly, Cuda, Driver, assemble};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use host::{Host, Isa};

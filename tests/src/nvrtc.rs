@@ -62,6 +62,7 @@ impl Version {
                 "install",
                 "--quiet",
                 "--disable-pip-version-check",
+                "--root-user-action=ignore",
                 "--no-deps",
             ])
             .arg("--target")

@@ -3,12 +3,13 @@
 
 use gamut_probe::instructions::format::Format;
 use gamut_probe::instructions::{Group, Instruction, WARP, groups};
+use gamut_tests::nvrtc::NEWEST;
 use gamut_vgpu::{Gpu, Launch, Module, Properties};
 use safetensors::SafeTensors;
 use std::error::Error;
 use std::f64::consts::PI;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const RECORDED: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -19,7 +20,7 @@ const RECORDED: &str = concat!(
 fn every_instruction_returns_what_the_hardware_did() {
     let file = std::fs::read(RECORDED).unwrap_or_else(|e| panic!("{RECORDED}: {e}"));
     let recorded = SafeTensors::deserialize(&file).expect("a file of tensors");
-    let nvrtc = nvrtc();
+    let nvrtc = NEWEST.nvrtc();
     let gpu = Gpu::new(Properties {
         memory_bytes: 1 << 30,
         ..Properties::h100()
@@ -34,21 +35,6 @@ fn every_instruction_returns_what_the_hardware_did() {
         failures.len(),
         failures.join("\n")
     );
-}
-
-/// NVRTC's library: named by `GAMUT_NVRTC`, or the tests' own copy beside this program.
-fn nvrtc() -> PathBuf {
-    if let Some(path) = std::env::var_os("GAMUT_NVRTC") {
-        return path.into();
-    }
-    let test = std::env::current_exe().expect("a test has a path");
-    test.ancestors()
-        .map(|folder| folder.join("nvrtc/nvidia/cu13/lib/libnvrtc.so.13"))
-        .find(|path| path.is_file())
-        .expect(
-            "no NVRTC: `pip install --target target/nvrtc nvidia-cuda-nvrtc` brings it, or \
-             GAMUT_NVRTC names libnvrtc.so.13",
-        )
 }
 
 /// One line for each row of a group that fails.

@@ -9,3 +9,4 @@ mod conversation;
 #[cfg(target_os = "linux")]
 mod memory;
 mod support;
+mod virtual_gpu;

@@ -13,11 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The CUDA source of an operation, as it lies beside its Rust twin.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct CudaSource {
     /// Its file's name.
     pub(crate) file: &'static str,
     /// Its text.
     pub(crate) text: &'static str,
+    /// Some of the sets of macros that it is compiled with.
+    pub(crate) variants: &'static [&'static [Define]],
 }
 
 /// A macro that a source is compiled with.
@@ -179,7 +181,7 @@ impl Launcher<'_> {
     /// If the source does not compile, has no such kernel, or the arguments do not fit it.
     pub(crate) fn launch<const N: usize>(
         &self,
-        (source, kernel): (&'static Source, &'static str),
+        (source, kernel): (&'static CudaSource, &'static str),
         defines: &[Define],
         grid: Grid,
         args: [Arg; N],
@@ -214,7 +216,7 @@ const SHARED: usize = 48 * 1024;
 impl Cuda {
     fn launch(
         &self,
-        (source, kernel): (&'static Source, &'static str),
+        (source, kernel): (&'static CudaSource, &'static str),
         defines: &[Define],
         grid: Grid,
         args: &[Arg],
@@ -261,7 +263,7 @@ impl Cuda {
 
     fn function(
         &self,
-        source: &'static Source,
+        source: &'static CudaSource,
         kernel: &'static str,
         defines: &[Define],
     ) -> Result<Arc<Function>> {

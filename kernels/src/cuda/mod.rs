@@ -5,21 +5,23 @@
 //! GPU loads PTX.
 
 mod cache;
+mod compiler;
 mod driver;
 mod launch;
 mod memory;
 mod nvrtc;
 mod weights;
 
-pub(crate) use launch::{Arg, Define, Grid, Launcher, Source};
+pub use compiler::{Assembly, assemble};
+pub(crate) use launch::{Arg, CudaSource, Define, Grid, Launcher};
 pub(crate) use memory::DeviceBlock;
 pub(crate) use weights::Need;
 
 use crate::DType;
 use crate::error::{Error, Result};
+use compiler::Compiler;
 use cudarc::driver::{CudaContext, CudaStream};
 use launch::Functions;
-use nvrtc::Compiler;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

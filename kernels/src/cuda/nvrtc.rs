@@ -1,11 +1,6 @@
 //! NVRTC, CUDA's compiler as a library: found where people have it, loaded, called.
 #![allow(unsafe_code)]
 
-use super::Driver;
-use super::cache::Cache;
-use super::launch::{Define, Source};
-use crate::DType;
-use crate::error::{Error, Result};
 use cudarc::nvrtc::{result, sys};
 use libloading::Library;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -15,129 +10,30 @@ use std::path::{Path, PathBuf};
 const NVRTC_PATH: &str = "GAMUT_NVRTC";
 /// Files of NVRTC, the newest first.
 const FILES: [&str; 2] = ["libnvrtc.so.13", "libnvrtc.so.12"];
-/// Headers that kernels include, by name.
-const HEADERS: [(&CStr, &str); 4] = [
-    (c"attention.cuh", include_str!("attention.cuh")),
-    (c"common.cuh", include_str!("common.cuh")),
-    (c"fft.cuh", include_str!("fft.cuh")),
-    (c"mma.cuh", include_str!("mma.cuh")),
-];
 
-/// Compiles kernels for one GPU, and keeps what it compiled.
-#[derive(Debug)]
-pub(super) struct Compiler {
-    architecture: String,
-    driver: Driver,
-    version: String,
-    cache: Option<Cache>,
-}
-
-impl Compiler {
-    /// A compiler for a compute capability.
-    pub(super) fn new(
-        driver: Driver,
-        (major, minor): (i32, i32),
-    ) -> std::result::Result<Compiler, String> {
-        // Hopper's own instructions are in the architecture-specific set alone.
-        let suffix = if major == 9 { "a" } else { "" };
-        load()?;
-        Ok(Compiler {
-            architecture: format!("sm_{major}{minor}{suffix}"),
-            driver,
-            version: loaded_version(),
-            cache: Cache::open(),
-        })
-    }
-
-    /// The architecture that it compiles for, such as `sm_90a`.
-    pub(super) fn architecture(&self) -> &str {
-        &self.architecture
-    }
-
-    /// NVRTC's version.
-    pub(super) fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// Code that the driver loads: a cubin for hardware, PTX for the virtual GPU.
-    pub(super) fn code(
-        &self,
-        source: &Source,
-        dtype: DType,
-        defines: &[Define],
-    ) -> Result<Vec<u8>> {
-        let mut options = vec![
-            format!("--gpu-architecture={}", self.architecture),
-            "-std=c++17".to_owned(),
-            "-lineinfo".to_owned(),
-            // Else ptxas fuses what PTX leaves apart, and the virtual GPU rounds otherwise.
-            "--fmad=false".to_owned(),
-            format!("-DELEMENT_BF16={}", u8::from(dtype == DType::BF16)),
-        ];
-        options.extend(
-            defines
-                .iter()
-                .map(|(name, value)| format!("-D{name}={value}")),
-        );
-        let mut key = format!(
-            "NVRTC {} {:?} {}\n",
-            self.version(),
-            self.driver,
-            options.join(" ")
-        );
-        for (name, text) in HEADERS {
-            key += &format!("{}\n{text}\n", name.to_string_lossy());
-        }
-        key += source.text;
-        if let Some(code) = self
-            .cache
-            .as_ref()
-            .and_then(|cache| cache.get(source.file, &key))
-        {
-            return Ok(code);
-        }
-        let code = self.compile(source, &options)?;
-        if let Some(cache) = &self.cache {
-            cache.put(source.file, &key, &code);
-        }
-        Ok(code)
-    }
-
-    fn compile(&self, source: &Source, options: &[String]) -> Result<Vec<u8>> {
-        let refused = |log: String| Error::Compile {
-            source_file: source.file,
-            architecture: self.architecture.clone(),
-            nvrtc: self.version().to_owned(),
-            log,
-        };
-        let text = |text: &str| CString::new(text).map_err(|e| refused(e.to_string()));
-        let (code, name) = (text(source.text)?, text(source.file)?);
-        let headers = HEADERS
-            .iter()
-            .map(|(_, header)| text(header))
-            .collect::<Result<Vec<CString>>>()?;
-        let program = Program::new(&code, &name, &headers).map_err(refused)?;
-        // SAFETY: the program lives until the end of this function.
-        let compiled = unsafe { result::compile_program(program.0, options) };
-        compiled.map_err(|e| refused(format!("{e:?}\n{}", program.log())))?;
-        let got = match self.driver {
-            Driver::Hardware => program.output(sys::nvrtcGetCUBINSize, sys::nvrtcGetCUBIN),
-            Driver::Virtual => program.output(sys::nvrtcGetPTXSize, sys::nvrtcGetPTX),
-        };
-        got.map_err(refused)
-    }
-}
-
-/// A program of NVRTC's.
-struct Program(sys::nvrtcProgram);
+/// A program that was compiled.
+pub(super) struct Program(sys::nvrtcProgram);
 
 type GetSize = unsafe fn(sys::nvrtcProgram, *mut usize) -> sys::nvrtcResult;
 type Get = unsafe fn(sys::nvrtcProgram, *mut c_char) -> sys::nvrtcResult;
 
 impl Program {
-    fn new(code: &CStr, name: &CStr, headers: &[CString]) -> std::result::Result<Program, String> {
-        let texts: Vec<*const c_char> = headers.iter().map(|text| text.as_ptr()).collect();
-        let names = HEADERS.map(|(name, _)| name.as_ptr());
+    /// Compiles `code`, which includes `headers` by their names.
+    ///
+    /// # Errors
+    /// What the compiler said.
+    pub(super) fn compile(
+        name: &str,
+        code: &str,
+        headers: &[(&CStr, &str)],
+        options: &[String],
+    ) -> Result<Program, String> {
+        let text = |text: &str| CString::new(text).map_err(|e| e.to_string());
+        let (name, code) = (text(name)?, text(code)?);
+        let texts = headers.iter().map(|(_, header)| text(header));
+        let texts = texts.collect::<Result<Vec<CString>, String>>()?;
+        let pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
+        let names: Vec<*const c_char> = headers.iter().map(|(name, _)| name.as_ptr()).collect();
         let mut program = std::ptr::null_mut();
         // SAFETY: all pointers are to strings that end in zero, and there are as many headers as
         // names; NVRTC copies them.
@@ -146,16 +42,21 @@ impl Program {
                 &raw mut program,
                 code.as_ptr(),
                 name.as_ptr(),
-                texts.len() as c_int,
-                texts.as_ptr(),
+                pointers.len() as c_int,
+                pointers.as_ptr(),
                 names.as_ptr(),
             )
         };
         created.result().map_err(|e| format!("{e:?}"))?;
-        Ok(Program(program))
+        let program = Program(program);
+        // SAFETY: the program exists.
+        let compiled = unsafe { result::compile_program(program.0, options) };
+        compiled.map_err(|e| format!("{e:?}\n{}", program.log()))?;
+        Ok(program)
     }
 
-    fn log(&self) -> String {
+    /// What the compiler said, the assembler's report included.
+    pub(super) fn log(&self) -> String {
         // SAFETY: the program exists.
         let log = unsafe { result::get_program_log(self.0) }.unwrap_or_default();
         let log: Vec<u8> = log
@@ -166,17 +67,32 @@ impl Program {
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    fn output(&self, size: GetSize, get: Get) -> std::result::Result<Vec<u8>, String> {
+    /// Its machine code.
+    ///
+    /// # Errors
+    /// If NVRTC has none.
+    pub(super) fn cubin(&self) -> Result<Vec<u8>, String> {
+        self.output(sys::nvrtcGetCUBINSize, sys::nvrtcGetCUBIN)
+    }
+
+    /// Its PTX.
+    ///
+    /// # Errors
+    /// If NVRTC has none.
+    pub(super) fn ptx(&self) -> Result<Vec<u8>, String> {
+        self.output(sys::nvrtcGetPTXSize, sys::nvrtcGetPTX)
+    }
+
+    fn output(&self, size: GetSize, get: Get) -> Result<Vec<u8>, String> {
+        let failed = |e| format!("{e:?}");
         let mut bytes = 0;
         // SAFETY: the program exists, and `get` writes as many bytes as `size` has said.
         unsafe {
-            size(self.0, &raw mut bytes)
-                .result()
-                .map_err(|e| format!("{e:?}"))?;
+            size(self.0, &raw mut bytes).result().map_err(failed)?;
             let mut code = vec![0u8; bytes];
             get(self.0, code.as_mut_ptr().cast())
                 .result()
-                .map_err(|e| format!("{e:?}"))?;
+                .map_err(failed)?;
             Ok(code)
         }
     }
@@ -190,7 +106,7 @@ impl Drop for Program {
 }
 
 /// Loads the library; the first one that is loaded serves the whole process.
-fn load() -> std::result::Result<(), String> {
+pub(super) fn load() -> Result<(), String> {
     let named = std::env::var_os(NVRTC_PATH).map(PathBuf::from);
     if let Some(path) = &named {
         load_file(path)?;
@@ -225,7 +141,7 @@ fn present() -> bool {
 }
 
 /// Loads NVRTC from a file, so that it is found by its name.
-fn load_file(path: &Path) -> std::result::Result<(), String> {
+fn load_file(path: &Path) -> Result<(), String> {
     let failed = |path: &Path, e: libloading::Error| format!("{}: {e}", path.display());
     // It finds its other half only if that is loaded already.
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -284,7 +200,8 @@ fn places() -> Vec<PathBuf> {
     places
 }
 
-fn loaded_version() -> String {
+/// The version of the library that was loaded.
+pub(super) fn version() -> String {
     let (mut major, mut minor) = (0, 0);
     // SAFETY: two integers are written.
     match unsafe { sys::nvrtcVersion(&raw mut major, &raw mut minor) }.result() {

@@ -3,11 +3,11 @@
 //! A batch of problems of the same heads: the windows of an expert, or both directions of the
 //! cross-attention. `q` `[Tq, heads * head_dim]`, `k` and `v` `[Tk, heads * head_dim]`; the output
 //! `[sum of Tq, heads * head_dim]` holds the problems one after the other. All f32.
-//! Source: Vaswani et al., arXiv 1706.03762, section 3.2.
+//! CudaSource: Vaswani et al., arXiv 1706.03762, section 3.2.
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Arg, Define, Grid, Launcher, Source};
+use crate::cuda::{Arg, CudaSource, Define, Grid, Launcher};
 use crate::error::{Result, check, ensure};
 use crate::host::softmax::{Attention, scratch_len};
 use crate::tensor::{Tensor, View, ViewMut};
@@ -143,9 +143,10 @@ fn host_attention(
 }
 
 /// The kernels of this operation.
-const CUDA: Source = Source {
+const CUDA: CudaSource = CudaSource {
     file: "attention.cu",
     text: include_str!("attention.cu"),
+    variants: HEAD_DIMS,
 };
 
 /// Problems that one launch takes.
@@ -156,6 +157,14 @@ const BLOCK: usize = 64;
 pub(super) const THREADS: u32 = 128;
 /// Widest head of the kernels.
 const MAX_HEAD_DIM: usize = 128;
+
+/// Heads for which tests look at the code.
+pub(super) const HEAD_DIMS: &[&[Define]] = &[
+    &[("HEAD_DIM", 16)],
+    &[("HEAD_DIM", 20)],
+    &[("HEAD_DIM", 64)],
+    &[("HEAD_DIM", 128)],
+];
 
 /// The macro that kernels of attention are compiled with.
 pub(super) fn define_head_dim(op: &'static str, head_dim: usize) -> Result<[Define; 1]> {
@@ -205,6 +214,7 @@ fn launch(gpu: &Launcher<'_>, heads: usize, problems: &[Qkv<'_>], y: &Tensor) ->
 
 pub(super) const ATTENTION: Op = Op {
     name: "attention",
+    cuda: &CUDA,
     cases,
 };
 

@@ -7,10 +7,10 @@
 //! (pages).
 
 use super::Op;
-use super::attention::{THREADS, define_head_dim, shared_rows};
+use super::attention::{HEAD_DIMS, THREADS, define_head_dim, shared_rows};
 use super::rope_kv::Pages;
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Grid, Launcher, Source};
+use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, ensure};
 use crate::host::softmax::{Attention, BLOCK, scratch_len};
 use crate::kv_cache::{KvCache, PAGE, Sequence, check_rows};
@@ -164,9 +164,10 @@ fn host_attention_paged(
 }
 
 /// The kernels of this operation.
-const CUDA: Source = Source {
+const CUDA: CudaSource = CudaSource {
     file: "attention_paged.cu",
     text: include_str!("attention_paged.cu"),
+    variants: HEAD_DIMS,
 };
 
 /// Keys of a split of generated rows, fixed so that company changes no bits.
@@ -252,6 +253,7 @@ fn launch(
 
 pub(super) const ATTENTION_PAGED: Op = Op {
     name: "attention_paged",
+    cuda: &CUDA,
     cases,
 };
 

@@ -1,11 +1,11 @@
 //! Average pooling by two over time: `y[t] = (x[2t] + x[2t + 1]) / 2`.
 //!
 //! `x` `[2T, d]` f32 (50 frames a second), `y` the first `rows` of `[T, d]` (25 tokens a second).
-//! Source: GaMMA, arXiv 2605.00371, the audio encoder's rate of 25 tokens a second.
+//! CudaSource: GaMMA, arXiv 2605.00371, the audio encoder's rate of 25 tokens a second.
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Grid, Launcher, Source};
+use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, check, ensure};
 use crate::tensor::{View, ViewMut};
 use crate::{Context, Host, Work, reference};
@@ -58,9 +58,10 @@ fn host_avg_pool(host: &Host, x: View<'_>, y: &mut ViewMut<'_>) {
 }
 
 /// The kernels of this operation.
-const CUDA: Source = Source {
+const CUDA: CudaSource = CudaSource {
     file: "avg_pool.cu",
     text: include_str!("avg_pool.cu"),
+    variants: &[&[]],
 };
 
 /// Threads of a row's block.
@@ -83,6 +84,7 @@ fn launch(gpu: &Launcher<'_>, x: View<'_>, y: View<'_>) -> Result<()> {
 
 pub(super) const AVG_POOL: Op = Op {
     name: "avg_pool",
+    cuda: &CUDA,
     cases,
 };
 

@@ -3,12 +3,12 @@
 //!
 //! Kernels of three frames, one frame of zeros on either side. `mel` `[bins, 2T]` f32, `W_1`
 //! `[d, bins, 3]`, `W_2` `[d, d, 3]`, `positions` `[T, d]` as stored, `y` `[T, d]` f32.
-//! Source: Whisper, arXiv 2212.04356, section 2.2.
+//! CudaSource: Whisper, arXiv 2212.04356, section 2.2.
 
 use super::Op;
 use super::gemm::{Gemm, TILE_128};
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Grid, Launcher, Source};
+use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, check};
 use crate::host::math;
 use crate::host::product::{self, MAX_COLS, product};
@@ -248,9 +248,10 @@ impl Kernel for Finish<'_> {
 }
 
 /// The kernels of this operation.
-const CUDA: Source = Source {
+const CUDA: CudaSource = CudaSource {
     file: "conv_stem.cu",
     text: include_str!("conv_stem.cu"),
+    variants: &[&[]],
 };
 
 /// Frames and bins of a block's square.
@@ -310,6 +311,7 @@ fn launch(
 
 pub(super) const CONV_STEM: Op = Op {
     name: "conv_stem",
+    cuda: &CUDA,
     cases,
 };
 

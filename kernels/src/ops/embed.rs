@@ -6,7 +6,7 @@
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Grid, Launcher, Source as Cuda};
+use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, check, ensure};
 use crate::tensor::{Tensor, View};
 use crate::weight::Weight;
@@ -101,9 +101,10 @@ impl Source {
 }
 
 /// The kernels of this operation.
-const CUDA: Cuda = Cuda {
+const CUDA: CudaSource = CudaSource {
     file: "embed.cu",
     text: include_str!("embed.cu"),
+    variants: &[&[]],
 };
 
 /// Threads of a row's block.
@@ -136,6 +137,7 @@ fn launch(
 
 pub(super) const EMBED: Op = Op {
     name: "embed",
+    cuda: &CUDA,
     cases,
 };
 

@@ -4,7 +4,7 @@
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Grid, Launcher, Source};
+use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, ensure};
 use crate::tensor::{Tensor, View};
 use crate::{Context, Work, reference};
@@ -41,9 +41,10 @@ fn reference(x: &[f64], cols: usize, rows: &[usize]) -> Vec<f64> {
 }
 
 /// The kernels of this operation.
-const CUDA: Source = Source {
+const CUDA: CudaSource = CudaSource {
     file: "gather.cu",
     text: include_str!("gather.cu"),
+    variants: &[&[]],
 };
 
 /// Threads of a row's block.
@@ -66,6 +67,7 @@ fn launch(gpu: &Launcher<'_>, x: View<'_>, rows: &Tensor, y: &Tensor) -> Result<
 
 pub(super) const GATHER: Op = Op {
     name: "gather",
+    cuda: &CUDA,
     cases,
 };
 

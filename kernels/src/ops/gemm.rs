@@ -16,7 +16,7 @@
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Arg, Grid, Launcher, Source};
+use crate::cuda::{Arg, CudaSource, Grid, Launcher};
 use crate::error::{Result, check, ensure};
 use crate::host::math;
 use crate::host::product::{self, MAX_COLS, MAX_ROWS, product};
@@ -325,9 +325,10 @@ fn biased<S: Simd>(s: S, products: &[f32], bias: &[f32], piece: Range<usize>) ->
 }
 
 /// The kernels of linear layers.
-const CUDA: Source = Source {
+const CUDA: CudaSource = CudaSource {
     file: "gemm.cu",
     text: include_str!("gemm.cu"),
+    variants: &[&[]],
 };
 
 fn launch(
@@ -449,26 +450,32 @@ const TILE_16: GpuTile = GpuTile {
 
 pub(super) const GEMM: Op = Op {
     name: "gemm",
+    cuda: &CUDA,
     cases: || cases(Epilogue::Store),
 };
 pub(super) const GEMM_F32: Op = Op {
     name: "gemm_f32",
+    cuda: &CUDA,
     cases: || cases(Epilogue::F32),
 };
 pub(super) const GEMM_GELU: Op = Op {
     name: "gemm_gelu",
+    cuda: &CUDA,
     cases: || cases(Epilogue::Gelu),
 };
 pub(super) const GEMM_ADD: Op = Op {
     name: "gemm_add",
+    cuda: &CUDA,
     cases: || cases(Epilogue::Add),
 };
 pub(super) const GEMM_SWIGLU: Op = Op {
     name: "gemm_swiglu",
+    cuda: &CUDA,
     cases: || cases(Epilogue::SwiGlu),
 };
 pub(super) const GEMM_GATE: Op = Op {
     name: "gemm_gate",
+    cuda: &CUDA,
     cases: || cases(Epilogue::Gate),
 };
 

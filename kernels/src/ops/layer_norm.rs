@@ -1,11 +1,11 @@
 //! Layer normalisation: `y = (x - mean(x)) / sqrt(var(x) + eps) * w + b`, row by row.
 //!
 //! `x`, `y` `[M, D]` f32; `w`, `b` `[D]` as stored; the variance is the biased one.
-//! Source: Ba, Kiros and Hinton, arXiv 1607.06450, section 3.
+//! CudaSource: Ba, Kiros and Hinton, arXiv 1607.06450, section 3.
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Grid, Launcher, Source};
+use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, check};
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::tensor::{Tensor, View};
@@ -119,9 +119,10 @@ impl Kernel for Row<'_> {
 }
 
 /// The kernels of this operation.
-const CUDA: Source = Source {
+const CUDA: CudaSource = CudaSource {
     file: "layer_norm.cu",
     text: include_str!("layer_norm.cu"),
+    variants: &[&[]],
 };
 
 /// Threads of a row's block.
@@ -146,6 +147,7 @@ fn launch(gpu: &Launcher<'_>, x: View<'_>, norm: &LayerNorm, y: &Tensor) -> Resu
 
 pub(super) const LAYER_NORM: Op = Op {
     name: "layer_norm",
+    cuda: &CUDA,
     cases,
 };
 

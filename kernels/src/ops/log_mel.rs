@@ -12,11 +12,11 @@
 //!
 //! `bank` has triangles between neighbours of `b` on Slaney's mel scale (linear below 1 kHz,
 //! logarithmic above) from 0 to 8 kHz, each of unit area. `y` is `[windows * num_mel_bins, 3000]`.
-//! Source: Whisper (arXiv 2212.04356); the scale is that of M. Slaney, Auditory Toolbox (1998).
+//! CudaSource: Whisper (arXiv 2212.04356); the scale is that of M. Slaney, Auditory Toolbox (1998).
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Arg, Grid, Launcher, Source};
+use crate::cuda::{Arg, CudaSource, Grid, Launcher};
 use crate::error::{Result, ensure};
 use crate::host::fft::{self, BINS, POINTS, Twiddles};
 use crate::host::math;
@@ -367,9 +367,10 @@ impl Kernel for Floor<'_> {
 }
 
 /// The kernels of this operation.
-const CUDA: Source = Source {
+const CUDA: CudaSource = CudaSource {
     file: "log_mel.cu",
     text: include_str!("log_mel.cu"),
+    variants: &[&[]],
 };
 
 /// Frames of a block.
@@ -420,6 +421,7 @@ fn launch(
 
 pub(super) const LOG_MEL: Op = Op {
     name: "log_mel",
+    cuda: &CUDA,
     cases,
 };
 

@@ -1,6 +1,7 @@
 //! The operations, one file each, and their registry.
 
 use crate::case::Case;
+use crate::cuda::CudaSource;
 
 mod attention;
 mod attention_paged;
@@ -32,6 +33,7 @@ pub use sample::{Draw, Sampled, sample};
 pub struct Op {
     /// Its name, that of its public function.
     pub name: &'static str,
+    pub(crate) cuda: &'static CudaSource,
     /// The inputs on which it is verified.
     pub cases: fn() -> Vec<Case>,
 }

@@ -1,11 +1,11 @@
 //! Root-mean-square normalisation: `y = x / sqrt(mean(x^2) + eps) * w`, row by row.
 //!
 //! `x`, `y` `[M, D]`; `w` `[D]` as stored.
-//! Source: Zhang and Sennrich, arXiv 1910.07467, equation 4.
+//! CudaSource: Zhang and Sennrich, arXiv 1910.07467, equation 4.
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Grid, Launcher, Source};
+use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, check};
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::tensor::{Tensor, View};
@@ -90,9 +90,10 @@ impl Kernel for InPlace<'_> {
 }
 
 /// The kernels of this operation.
-const CUDA: Source = Source {
+const CUDA: CudaSource = CudaSource {
     file: "rms_norm.cu",
     text: include_str!("rms_norm.cu"),
+    variants: &[&[]],
 };
 
 /// Threads of a row's block.
@@ -116,6 +117,7 @@ fn launch(gpu: &Launcher<'_>, x: View<'_>, norm: &RmsNorm, y: &Tensor) -> Result
 
 pub(super) const RMS_NORM: Op = Op {
     name: "rms_norm",
+    cuda: &CUDA,
     cases,
 };
 

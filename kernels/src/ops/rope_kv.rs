@@ -11,7 +11,7 @@
 use super::rms_norm::{self, RmsNorm};
 use super::{Op, rms_norm::InPlace};
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Grid, Launcher, Source};
+use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, check, ensure};
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::kv_cache::{KvCache, PAGE, Sequence, check_rows};
@@ -231,9 +231,10 @@ impl Kernel for Turn<'_> {
 }
 
 /// The kernels of this operation.
-const CUDA: Source = Source {
+const CUDA: CudaSource = CudaSource {
     file: "rope_kv.cu",
     text: include_str!("rope_kv.cu"),
+    variants: &[&[]],
 };
 
 /// Heads of a block, a warp each.
@@ -285,6 +286,7 @@ fn launch(
 
 pub(super) const ROPE_KV: Op = Op {
     name: "rope_kv",
+    cuda: &CUDA,
     cases,
 };
 

@@ -23,7 +23,7 @@
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{Grid, Launcher, Source};
+use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, check, ensure};
 use crate::host::cut::{Cut, order};
 use crate::host::math;
@@ -378,9 +378,10 @@ fn most_probable(logits: &[f32], out: &mut [[f32; PAIR]]) {
 }
 
 /// The kernels of this operation.
-const CUDA: Source = Source {
+const CUDA: CudaSource = CudaSource {
     file: "sample.cu",
     text: include_str!("sample.cu"),
+    variants: &[&[]],
 };
 
 /// Threads of a row's block.
@@ -430,6 +431,7 @@ fn launch(
 
 pub(super) const SAMPLE: Op = Op {
     name: "sample",
+    cuda: &CUDA,
     cases,
 };
 

@@ -3,6 +3,10 @@
 //! [`lower`](lower::lower) turns a kernel's statements into [`Draft`](draft::Draft)s over virtual
 //! registers, with every device function inlined; [`allocate`](allocate::allocate) maps those to
 //! few register columns and fixes branch targets, which gives a [`Program`].
+//!
+//! An instruction is added in two places: what it does, in a file of `exec/ops`, and how its opcode
+//! and operands become drafts, in the file of [`families`] for its kind. One that computes each
+//! lane from the same lane of its operands needs the first alone.
 
 mod allocate;
 mod draft;

@@ -1,4 +1,12 @@
 //! The interpreter: decoded instructions run a warp at a time.
+//!
+//! [`Block`] runs the warps of a block by turns, each in the loop of [`warp`]. That loop calls the
+//! instruction's [`Handler`] on all active lanes, and carries out itself what concerns the lanes'
+//! paths: branches, exits, barriers, and waiting for each other.
+//!
+//! All accesses to memory go through [`ops::memory`], asynchronous copies through
+//! [`ops::async_copy`] and matrix products through [`ops::mma`], which is where checks of races and
+//! of uninitialised data, and counters, have their places.
 #![allow(
     clippy::needless_range_loop,
     reason = "a lane's number indexes several columns at once"

@@ -24,20 +24,26 @@ pub(crate) trait Vector: Copy {
     /// `word << left & mask` of each lane.
     #[inline(always)]
     fn bits(self, words: &[u32; WIDTH], left: u32, mask: u32) -> [u32; WIDTH] {
-        words.map(|word| word << left & mask)
+        let mut out = [0; WIDTH];
+        for i in 0..WIDTH {
+            out[i] = words[i] << left & mask;
+        }
+        out
     }
 
     /// The exponents of singles: -126 for subnormals, `zero` for zeros.
     #[inline(always)]
     fn exponents(self, bits: &[u32; WIDTH], zero: i32) -> [i32; WIDTH] {
-        bits.map(|bits| {
-            let field = (bits >> 23 & 255) as i32;
-            if bits << 1 == 0 {
+        let mut out = [0; WIDTH];
+        for i in 0..WIDTH {
+            let field = (bits[i] >> 23 & 255) as i32;
+            out[i] = if bits[i] << 1 == 0 {
                 zero
             } else {
                 field.max(1) - 127
-            }
-        })
+            };
+        }
+        out
     }
 
     /// The lanes of two columns by their place in groups of four: eight of each column in a row.

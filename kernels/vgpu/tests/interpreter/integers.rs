@@ -153,8 +153,8 @@ fn logic_and_shifts() {
     check32("shr.s32 %d, %a, %b;", |a, b, _| {
         ((a as i32) >> b.min(31)) as u32
     });
-    check16("shr.s16 %hd, %ha, %b;", |a, b, _| {
-        ((a as i16) >> b.min(15)) as u16
+    check("shr.s16 %hd, %ha, %b;", |a, b, _| {
+        u64::from(((a as i16) >> (b as u32).min(15)) as u16)
     });
     check("and.b32 %d, %a, 0xF0F0F0F0;", |a, _, _| {
         u64::from(a as u32 & 0xf0f0_f0f0)

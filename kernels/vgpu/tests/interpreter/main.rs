@@ -5,4 +5,5 @@ mod faults;
 mod floats;
 mod integers;
 mod matrices;
+mod programs;
 mod support;

@@ -146,6 +146,7 @@ pub(super) fn imm(offset: i32, flags: u32) -> u64 {
 pub(super) fn access<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     let load = op.stem() != "st";
     let space = space(op);
+    let ordered = op.has("acquire") || op.has("release");
     op.ignore(is_hint);
     let count = op.find(|part| match part {
         "v2" => Some(2),
@@ -231,6 +232,9 @@ pub(super) fn access<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instructio
             results.push(l.register(item, width)?);
         }
     }
+    if ordered && !load {
+        l.push(super::sync::fence())?;
+    }
     let draft = Draft::compute(handler, results.clone(), sources);
     let draft = if data.len() > 1 {
         draft.listed()
@@ -238,6 +242,9 @@ pub(super) fn access<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instructio
         draft
     };
     l.push(draft.imm(imm(place.offset, data.len() as u32)))?;
+    if ordered && load {
+        l.push(super::sync::fence())?;
+    }
     let extend = if ty.is_signed() {
         "cvt.s64.s32"
     } else {

@@ -5,6 +5,7 @@ use crate::code::draft::{Draft, Source};
 use crate::code::lower::Lowerer;
 use crate::code::{Flow, Opcode, Width};
 use crate::exec::ops::exchange::{self, ActiveMask, Elect, Shuffle, Vote, shuffle};
+use crate::exec::ops::memory::Fence;
 use crate::exec::ops::select;
 use crate::exec::{Nothing, barrier_action as action, handler};
 use crate::ptx::{Instruction, Operand, PtxError, Type};
@@ -14,7 +15,7 @@ type Lowered = Result<(), PtxError>;
 pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     match op.stem() {
         "membar" | "fence" => {
-            // All accesses are in order already.
+            // The scope and the kind do not matter: this is the strongest.
             op.ignore(|part| {
                 matches!(
                     part,
@@ -40,7 +41,7 @@ pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction
                         | "async.shared::cta"
                 )
             });
-            Ok(())
+            l.push(fence())
         }
         "griddepcontrol" => {
             // The grid before has run to its end.
@@ -85,6 +86,11 @@ pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction
         }
         _ => Err(unsupported(l, op)),
     }
+}
+
+/// Orders a warp's accesses to device memory.
+pub(super) fn fence() -> Draft {
+    Draft::compute(handler::<Fence>(), Vec::new(), Vec::new())
 }
 
 /// `bar` and `barrier`, on the warps of a block.

@@ -4,10 +4,10 @@
 //! earlier gets the old bytes.
 #![allow(unsafe_code)]
 
-use super::memory::{Place, Reach, locate};
+use super::memory::{Reach, locate};
 use crate::code::Inst;
 use crate::exec::column::{LANES, lanes_of};
-use crate::exec::{Cx, Operation, Outcome, Trouble};
+use crate::exec::{Cx, Operation, Outcome, SHARED_START, Trouble};
 use crate::fault::FaultKind;
 
 /// Copies that a warp's lanes began and did not wait for.
@@ -92,13 +92,10 @@ fn begin(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
     }
     // Addresses are checked now, so that a fault names this instruction.
     for lane in lanes_of(mask) {
-        locate(
-            cx,
-            Reach::Shared,
-            lane,
-            copy.to[lane].into(),
-            bytes as usize,
-        )?;
+        if shared(cx, copy.to[lane], bytes).is_none() {
+            let to = copy.to[lane].into();
+            locate(cx, Reach::Shared, lane, to, bytes as usize)?;
+        }
         if copy.reads[lane] > 0 {
             let from = copy.from[lane];
             if !from.is_multiple_of(u64::from(bytes)) {
@@ -180,17 +177,22 @@ fn perform(cx: &mut Cx<'_>, copy: &Copy, lane: usize) -> Outcome {
         let from = source(cx, lane, copy.from[lane], reads)?;
         read(from, &mut bytes[..usize::from(reads)]);
     }
-    let place = locate(
-        cx,
-        Reach::Shared,
-        lane,
-        copy.to[lane].into(),
-        copy.bytes.into(),
-    )?;
-    let (Place::Own(to) | Place::Device(to)) = place;
-    // SAFETY: `locate` found as many bytes in the block's shared memory.
-    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, copy.bytes.into()) };
+    let count = usize::from(copy.bytes);
+    if let Some(to) = shared(cx, copy.to[lane], copy.bytes.into()) {
+        to.copy_from_slice(&bytes[..count]);
+    }
     Ok(())
+}
+
+/// The destination of a copy, if it is aligned and inside the block's shared memory.
+#[inline(always)]
+fn shared<'a>(cx: &'a mut Cx<'_>, to: u32, bytes: u32) -> Option<&'a mut [u8]> {
+    if !to.is_multiple_of(bytes) || to < SHARED_START {
+        return None;
+    }
+    cx.block
+        .shared
+        .get_mut(to as usize..to as usize + bytes as usize)
 }
 
 /// Reads device memory that was resolved, aligned to 4 bytes.

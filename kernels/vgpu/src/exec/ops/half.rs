@@ -106,7 +106,19 @@ pub(super) fn alu(op: &Opcode<'_>, ty: Type) -> Option<Alu> {
         "neg" => sign(ty, true),
         "abs" => sign(ty, false),
         "min" | "max" => return extremum(ty, ftz, op.has("NaN"), op.stem() == "max"),
-        "ex2" => formats!(ty, ftz, |a| { f64::from(super::approx::exp2(a)) }),
+        // For bf16 it exists only with `.ftz`.
+        "ex2" => match ty {
+            Type::Bf16 if ftz => {
+                format!(one, Bf16, true, |a| { f64::from(super::approx::exp2(a)) })
+            }
+            Type::Bf16x2 if ftz => {
+                format!(two, Bf16, true, |a| { f64::from(super::approx::exp2(a)) })
+            }
+            Type::F16 | Type::F16x2 => {
+                formats!(ty, ftz, |a| { f64::from(super::approx::exp2(a)) })
+            }
+            _ => return None,
+        },
         "tanh" => formats!(ty, ftz, |a| { a.tanh() }),
         _ => return None,
     };

@@ -457,6 +457,17 @@ impl<const WIDE: bool> Operation for LoadArgument<WIDE> {
     }
 }
 
+/// `fence`. Lanes of a block run on one thread of the host, so that this is for other blocks.
+pub(crate) struct Fence;
+
+impl Operation for Fence {
+    #[inline(always)]
+    fn run(_: &mut Cx<'_>, _: &Inst, _: u32) -> Outcome {
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        Ok(())
+    }
+}
+
 /// An access to elements that fit its registers. Addresses in shared memory have 32 bits, all
 /// others 64.
 #[derive(Clone, Copy, Debug)]

@@ -34,7 +34,11 @@ pub(super) trait Format {
 /// The numbers that singles of these bits are.
 #[inline(always)]
 fn singles<V: Vector>(v: V, bits: &[u32; ROWS]) -> Numbers {
-    (bits.map(f32::from_bits), v.exponents(bits, ZERO))
+    let mut values = [0.0; ROWS];
+    for i in 0..ROWS {
+        values[i] = f32::from_bits(bits[i]);
+    }
+    (values, v.exponents(bits, ZERO))
 }
 
 struct Bf16;
@@ -56,14 +60,16 @@ impl Format for F16 {
     const PACKED: usize = 2;
     #[inline(always)]
     fn numbers<V: Vector>(_: V, registers: &[u32; ROWS], part: usize) -> Numbers {
-        let halves = registers.map(|register| (register >> (16 * part)) as u16);
-        let exponents = halves.map(|bits| {
+        let (mut values, mut exponents) = ([0.0; ROWS], [0; ROWS]);
+        for i in 0..ROWS {
+            let bits = (registers[i] >> (16 * part)) as u16;
             let field = i32::from(bits >> 10 & 31);
             // Infinities and NaN get the exponent that singles give them.
             let exponent = if field == 31 { 128 } else { field.max(1) - 15 };
-            if bits << 1 == 0 { ZERO } else { exponent }
-        });
-        (halves.map(f16_to_f32), exponents)
+            values[i] = f16_to_f32(bits);
+            exponents[i] = if bits << 1 == 0 { ZERO } else { exponent };
+        }
+        (values, exponents)
     }
 }
 

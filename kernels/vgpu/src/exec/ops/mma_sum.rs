@@ -18,7 +18,8 @@ pub(super) struct Number {
 
 /// The exact value that one `mma` rounds to its result: `c` plus all products of `a` and `b`.
 ///
-/// Hopper's rule as published (arXiv 2511.10909): products are exact and carry the sum of their
+/// Hopper's rule as published (arXiv 2511.10909), with which all results recorded on an H100 agree
+/// (`tests/golden/hardware`): products are exact and carry the sum of their
 /// operands' exponents; all of them and `c` are aligned to the largest exponent and cut, toward
 /// zero, [`FRACTION`] bits below it; the integers that remain are added exactly. The caller rounds
 /// once: toward zero for a single, to nearest for an f16. Infinities and NaN follow IEEE 754.
