@@ -28,7 +28,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Error> {
         let cases = findings.iter().map(|f| {
             json!({
                 "op": f.op, "case": f.case, "max_abs": f.max_abs, "relative": f.relative,
-                "tolerance": f.tolerance, "passed": f.passed(),
+                "tolerance": f.tolerance, "passed": f.passed(), "digest": format!("{:016x}", f.digest),
             })
         });
         let cases: Vec<_> = cases.collect();

@@ -17,6 +17,8 @@ pub struct Finding {
     pub relative: f64,
     /// The greatest relative error that passes.
     pub tolerance: f64,
+    /// FNV-1a of the output's bits: two devices that agree in it agree in every bit.
+    pub digest: u64,
 }
 
 impl Finding {
@@ -72,6 +74,14 @@ fn verify_case(device: &Device, op: &'static str, case: &Case) -> Result<Finding
         max_abs,
         relative,
         tolerance: case.tolerance(device.target()),
+        digest: digest(&found),
+    })
+}
+
+fn digest(values: &[f32]) -> u64 {
+    let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 

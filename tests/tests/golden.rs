@@ -1,4 +1,5 @@
 //! The engine against the PyTorch oracle, on every golden case, on the host and on the virtual GPU.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
 use gamut_engine::{DType, DeviceChoice, Engine, EngineOptions, Inspection, Model, OpenOptions};
 use gamut_tests::clip::clip;
