@@ -5,7 +5,9 @@ use crate::error::{Error, Result};
 use crate::host::simd::{LANES, Simd};
 use bytes::Bytes;
 use half::{bf16, f16};
+use std::fs::File;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A row-major matrix `[rows, cols]` in its stored type. Cloning shares the bytes, which may be a
 /// mapped file at any alignment. A vector is a matrix of one row.
@@ -15,6 +17,8 @@ pub struct Weight {
     rows: usize,
     cols: usize,
     data: Bytes,
+    /// Where `data` is mapped from.
+    file: Option<(Arc<File>, u64)>,
 }
 
 impl Weight {
@@ -36,7 +40,14 @@ impl Weight {
             rows,
             cols,
             data,
+            file: None,
         })
+    }
+
+    /// The same, whose bytes are mapped from `offset` of `file`. A GPU gets them by reading it.
+    pub fn in_file(mut self, file: Arc<File>, offset: u64) -> Weight {
+        self.file = Some((file, offset));
+        self
     }
 
     /// Type of the elements.
@@ -61,6 +72,17 @@ impl Weight {
 
     pub(crate) fn data(&self) -> &[u8] {
         &self.data
+    }
+
+    /// Copies the bytes from `offset` on, out of the file if there is one.
+    pub(crate) fn read(&self, offset: usize, to: &mut [u8]) -> std::io::Result<()> {
+        #[cfg(unix)]
+        if let Some((file, start)) = &self.file {
+            use std::os::unix::fs::FileExt;
+            return file.read_exact_at(to, start + offset as u64);
+        }
+        to.copy_from_slice(&self.data[offset..offset + to.len()]);
+        Ok(())
     }
 
     /// Bytes of one row.
@@ -229,14 +251,15 @@ impl Linear {
         }
     }
 
-    /// Widens one row of the stack into the head of `out`.
-    pub(crate) fn widen_row(&self, mut row: usize, out: &mut [f32]) {
+    /// The part that a row of the stack is in, and which row of it.
+    pub(crate) fn part(&self, mut row: usize) -> Option<(&Weight, usize)> {
         for (weight, _) in &self.parts {
             if row < weight.rows {
-                return weight.widen_row(row, &mut out[..weight.cols]);
+                return Some((weight, row));
             }
             row -= weight.rows;
         }
+        None
     }
 
     pub(crate) fn parts(&self) -> &[(Weight, Option<Weight>)] {

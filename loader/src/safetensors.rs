@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
+use std::fs::File;
 use std::io::Read;
 use std::marker::PhantomData;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use safetensors::Dtype;
@@ -30,6 +32,8 @@ pub(crate) struct SafetensorsFile {
     pub(crate) tensors: BTreeMap<String, TensorInfo>,
     /// The data section, which the offsets count from.
     pub(crate) data: Bytes,
+    /// The file, if the data section is mapped, and where in it the section begins.
+    pub(crate) source: Option<(Arc<File>, u64)>,
 }
 
 /// What the header says about one tensor.
@@ -67,6 +71,7 @@ impl SafetensorsFile {
         Ok(SafetensorsFile {
             tensors,
             data: fetch(path, &source, start, end)?,
+            source: mmap.then(|| (Arc::new(source), data_start)),
         })
     }
 }

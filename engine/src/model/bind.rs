@@ -28,7 +28,11 @@ impl<'a> Bind<'a> {
             [rows, inner @ ..] => (*rows, inner.iter().product()),
             [] => (1, 1),
         };
-        Ok(Weight::new(dtype, rows, cols, tensor.data)?)
+        let weight = Weight::new(dtype, rows, cols, tensor.data)?;
+        Ok(match tensor.source {
+            Some((file, offset)) => weight.in_file(file, offset),
+            None => weight,
+        })
     }
 
     /// `weight` `[out, in]` and `bias` `[out]` of this place.

@@ -38,14 +38,16 @@ impl DeviceBlock {
         self.address
     }
 
-    /// Copies `from` to `offset`, behind all work before it.
+    /// Copies `from` to `offset`, behind all work before it. Pinned memory must stay as it is until
+    /// the stream has come past the copy.
     pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Result<()> {
         let to = self.at(offset, from.len())?;
         if from.is_empty() {
             return Ok(());
         }
         self.bind()?;
-        // SAFETY: `at` has checked the range. Pageable memory is read before the call returns.
+        // SAFETY: `at` has checked the range. Pageable memory is read before the call returns;
+        // pinned memory is the uploader's, which waits for the copy.
         let copied = unsafe { result::memcpy_htod_async(to, from, self.stream.cu_stream()) };
         copied.map_err(|e| driver::error(format!("copying {} bytes to the GPU", from.len()), e))
     }

@@ -10,6 +10,7 @@ mod driver;
 mod launch;
 mod memory;
 mod nvrtc;
+mod upload;
 mod weights;
 
 pub use compiler::{Assembly, assemble};

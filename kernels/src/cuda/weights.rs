@@ -4,18 +4,19 @@
 //! [`Cuda::load`] puts it there. Matrices have rows of a multiple of 16 elements, filled up with
 //! zeros; the parts of a stack lie one below the other.
 
+use super::upload::Uploader;
 use super::{Cuda, DeviceBlock, Launcher};
 use crate::DType;
 use crate::error::{Error, Result};
 use crate::weight::{Linear, Weight};
+use std::io;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 /// Elements that a row of a matrix is filled up to a multiple of.
 const PITCH: usize = 16;
 /// Bytes that every weight's start is a multiple of.
 const ALIGN: usize = 256;
-/// Bytes that are converted at a time on their way to the GPU.
-const PIECE: usize = 4 << 20;
 
 /// Something that an operation reads on the GPU beside activations.
 #[derive(Clone, Debug)]
@@ -115,24 +116,76 @@ impl Need {
         (self.shape().0 * row).next_multiple_of(ALIGN)
     }
 
-    /// One row, widened, into the head of `out`.
-    fn row(&self, row: usize, out: &mut [f32]) {
-        match self {
-            Need::Weight(w) => w.widen_row(row, &mut out[..w.cols()]),
-            Need::Linear(l) => l.widen_row(row, out),
-            Need::Bias(l) => l.bias(0..l.outputs(), out),
-            Need::Convolution(l, taps) => {
-                let mut straight = vec![0.0; l.inputs()];
-                l.widen_row(row, &mut straight);
-                let channels = straight.len() / taps;
-                for (i, value) in straight.into_iter().enumerate() {
-                    out[i % taps * channels + i / taps] = value;
-                }
-            }
-            // Copied as they are.
-            Need::Words(_) => {}
+    /// Rows as they lie on a GPU for `activations`.
+    fn read(&self, rows: Range<usize>, activations: DType, to: &mut [u8]) -> io::Result<()> {
+        if let Need::Words(words) = self {
+            to.fill(0);
+            let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+            to.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+            return Ok(());
         }
+        let row_bytes = self.pitch() * activations.size();
+        let mut scratch = Scratch::default();
+        for (row, to) in rows.zip(to.chunks_exact_mut(row_bytes)) {
+            match self {
+                Need::Weight(w) => scratch.copy(w, row, activations, to)?,
+                Need::Linear(l) => {
+                    let (weight, row) = l.part(row).unwrap_or((&l.parts()[0].0, 0));
+                    scratch.copy(weight, row, activations, to)?;
+                }
+                Need::Convolution(l, taps) => {
+                    let (weight, row) = l.part(row).unwrap_or((&l.parts()[0].0, 0));
+                    let straight = scratch.widen(weight, row)?;
+                    let channels = straight.len() / taps;
+                    let turned = (0..straight.len()).map(|i| {
+                        let (tap, channel) = (i / channels, i % channels);
+                        straight[channel * taps + tap]
+                    });
+                    narrow(turned.collect(), activations, to);
+                }
+                Need::Bias(l) => {
+                    let mut bias = vec![0.0; l.outputs()];
+                    l.bias(0..l.outputs(), &mut bias);
+                    narrow(bias, activations, to);
+                }
+                Need::Words(_) => {}
+            }
+        }
+        Ok(())
     }
+}
+
+/// Memory for one row.
+#[derive(Default)]
+struct Scratch(Vec<u8>);
+
+impl Scratch {
+    /// A row of a weight to `to`, in another type and filled up with zeros.
+    fn copy(&mut self, weight: &Weight, row: usize, dtype: DType, to: &mut [u8]) -> io::Result<()> {
+        if weight.dtype() != dtype {
+            narrow(self.widen(weight, row)?, dtype, to);
+            return Ok(());
+        }
+        let bytes = weight.row_bytes();
+        weight.read(row * bytes, &mut to[..bytes])?;
+        to[bytes..].fill(0);
+        Ok(())
+    }
+
+    fn widen(&mut self, weight: &Weight, row: usize) -> io::Result<Vec<f32>> {
+        let bytes = weight.row_bytes();
+        self.0.resize(bytes, 0);
+        weight.read(row * bytes, &mut self.0)?;
+        Ok(weight.dtype().widen(&self.0))
+    }
+}
+
+/// Values in a type, filled up with zeros.
+fn narrow(values: Vec<f32>, dtype: DType, to: &mut [u8]) {
+    let mut bytes = Vec::with_capacity(to.len());
+    dtype.narrow(&values, &mut bytes);
+    bytes.resize(to.len(), 0);
+    to.copy_from_slice(&bytes);
 }
 
 /// Where a weight is on the GPU.
@@ -170,10 +223,14 @@ impl Cuda {
         }
         let bytes = missing.iter().map(|need| need.bytes(self.dtype)).sum();
         let block = self.allocate(bytes, "the weights")?;
+        let mut uploader = Uploader::new(self, bytes)?;
         let mut offset = 0;
         let mut places = Vec::new();
         for need in &missing {
-            self.upload(need, &block, offset)?;
+            let row_bytes = need.pitch() * need.dtype(self.dtype).size();
+            uploader.send((&block, offset), need.shape().0, row_bytes, |rows, to| {
+                need.read(rows, self.dtype, to)
+            })?;
             let place = Place {
                 address: block.address() + offset as u64,
                 pitch: need.pitch(),
@@ -181,32 +238,12 @@ impl Cuda {
             places.push((need.key(), place));
             offset += need.bytes(self.dtype);
         }
+        drop(uploader);
         self.synchronize()?;
         let held = Arc::new((block, missing));
         for (key, place) in places {
             let _held = held.clone();
             weights.insert(key, Loaded { place, _held });
-        }
-        Ok(())
-    }
-
-    fn upload(&self, need: &Need, block: &DeviceBlock, mut offset: usize) -> Result<()> {
-        if let Need::Words(words) = need {
-            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            return block.write(offset, &bytes);
-        }
-        let (rows, pitch, dtype) = (need.shape().0, need.pitch(), need.dtype(self.dtype));
-        let row_bytes = pitch * dtype.size();
-        let mut row = vec![0.0; pitch];
-        let mut piece = Vec::with_capacity(PIECE.max(row_bytes));
-        for i in 0..rows {
-            need.row(i, &mut row);
-            dtype.narrow(&row, &mut piece);
-            if piece.len() + row_bytes > PIECE || i + 1 == rows {
-                block.write(offset, &piece)?;
-                offset += piece.len();
-                piece.clear();
-            }
         }
         Ok(())
     }

@@ -5,6 +5,9 @@
 //! Oberman and Siu ("A High-Performance Area-Efficient Multifunction Interpolator", ARITH 2005):
 //! the argument's upper bits choose a segment, its lower 16 or 17 bits `x` give `constant +
 //! linear x + quadratic x²` in fixed point, with a squarer that cuts the rows it adds ([`square`]).
+//! The squarer's form, the sizes of the terms and their biases, and the handling of signs are those
+//! that the envytools project found in the Tesla generation's unit (`nvhw/sfu.c`); Hopper's results
+//! confirm them, and the code and coefficients here are our own.
 //!
 //! The coefficients were fitted to results of an H100 80GB HBM3 recorded on 2026-11-26: all 2^23
 //! inputs of each of 10 binades of `ex2` (of both signs), 3 of `lg2` and `tanh`, 2 of `rcp`,
@@ -12,7 +15,8 @@
 //! within 1 of the least-squares fit only one gives all results, with an interval of at most 8 for
 //! the constant; and its low bits (`bias` of [`Table::at`]) are the same in all segments of a
 //! function. This module gives each of those 2^23 * 25 results again. Other binades follow by the
-//! exponent; the exception is [`tanh`], which says where it is exact.
+//! exponent, as 448 more results of each instruction, at any exponent, confirm; the exception is
+//! [`tanh`], which says where it is exact.
 //!
 //! The parameter `FTZ` says whether the instruction has `.ftz` (PTX ISA 9.7.3). What surrounds
 //! `MUFU` is what ptxas 13 emits for `sm_90a`.
@@ -317,9 +321,9 @@ pub(crate) fn cos(x: f32) -> f32 {
     wave(turns(x), true)
 }
 
-/// `tanh.approx.f32`, `MUFU.TANH`: exact below 2^-8, from 1/4 to 2 and from 16, of either sign.
-/// Elsewhere the unit's segments are not known, and this is the function correctly rounded: within
-/// 2^-11 of hardware's results, as those are of it (PTX ISA 9.7.3).
+/// `tanh.approx.f32`, `MUFU.TANH`: exact from 1/4 to 2, of either sign; and below 2^-8 and from 16
+/// as far as some 300 recorded results show. Elsewhere the unit's segments are not known, and this
+/// is the function correctly rounded, which hardware's results are within 2^-11 of (PTX ISA 9.7.3).
 #[inline(always)]
 pub(crate) fn tanh(x: f32) -> f32 {
     let (exponent, fraction) = split(x.to_bits());
