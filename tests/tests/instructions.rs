@@ -105,7 +105,7 @@ fn differences(row: &Instruction, outputs: &[u32], recorded: &SafeTensors<'_>) -
         let operands = words(&inputs, lane * step, row.lanes());
         let same = match &approximate {
             Some(approximate) => approximate.agrees(&operands, &found, &expected),
-            None => found == expected || is_double(row) && converted(&found, &expected),
+            None => found == expected,
         };
         if !same {
             wrong += 1;
@@ -120,7 +120,7 @@ fn differences(row: &Instruction, outputs: &[u32], recorded: &SafeTensors<'_>) -
         return Some(format!("{wrong} of {count} lanes{text}"));
     }
     // Digests need the very bits.
-    if row.is_exhaustive() && approximate.is_none() && !is_double(row) {
+    if row.is_exhaustive() && approximate.is_none() {
         let digests = recorded.tensor(&format!("{}.digests", row.name));
         let digests = digests.map(|tensor| little_endian(tensor.data(), u64::from_le_bytes));
         if digests.ok() != Some(row.digests(outputs)) {
@@ -138,28 +138,6 @@ fn words(all: &[u32], lane: usize, lanes: usize) -> Vec<u32> {
 fn hexadecimal(words: Vec<u32>) -> String {
     let words: Vec<String> = words.iter().map(|word| format!("{word:08x}")).collect();
     words.join(" ")
-}
-
-/// Whether a result is a double.
-fn is_double(row: &Instruction) -> bool {
-    row.outputs > 1 && row.name.contains("f64")
-}
-
-/// Whether the recording has of each double its high word and, instead of the low one, its
-/// value as an integer: that is what ptxas makes of a store of the low half of a register that
-/// holds a double (`F2I.U32.F64.TRUNC`, which turns a NaN into 2^31).
-fn converted(found: &[u32], expected: &[u32]) -> bool {
-    let (found, expected) = (found.as_chunks().0, expected.as_chunks().0);
-    found.iter().zip(expected).all(|(found, expected)| {
-        let [low, high] = *found;
-        let value = f64::from_bits(u64::from(high) << 32 | u64::from(low));
-        let integer = if value.is_nan() {
-            1 << 31
-        } else {
-            value as u32
-        };
-        found == expected || [integer, high] == *expected
-    })
 }
 
 /// An instruction whose results may differ from the hardware's by a documented error.
@@ -194,7 +172,7 @@ impl<'a> Approximate<'a> {
     fn agrees(&self, operands: &[u32], found: &[u32], expected: &[u32]) -> bool {
         let bits = self.format.bits();
         if bits == 64 {
-            // The low half is zero, says PTX; the recording holds a conversion of the value there.
+            // The low half is zero.
             let high = |words: &[u32]| u64::from(words[1]) << 32;
             return self.near(&[high(operands)], high(found), high(expected));
         }

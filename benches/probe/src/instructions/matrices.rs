@@ -23,11 +23,13 @@ pub enum Style {
     Special,
     /// Any bits.
     Bits,
+    /// Products near the least normal number, zeros of either sign, and zeros times large numbers.
+    Tiny,
 }
 
 impl Style {
     /// All styles, in the order in which warps take them.
-    pub const ALL: [Style; 8] = [
+    pub const ALL: [Style; 9] = [
         Style::Normal,
         Style::Spread,
         Style::Cancel,
@@ -36,6 +38,7 @@ impl Style {
         Style::Subnormal,
         Style::Special,
         Style::Bits,
+        Style::Tiny,
     ];
 }
 
@@ -102,6 +105,17 @@ impl Sequence {
         self.sign() * mantissa * power_of_two(exponent)
     }
 
+    /// A float whose square is near the least normal number of `format`, or a zero.
+    fn tiny(&mut self, format: Format) -> f64 {
+        let exponent = -format.bias() / 2 - self.below(12) as i32;
+        let mantissa = 1.0 + self.below(1 << 23) as f64 * power_of_two(-23);
+        let size = match self.below(4) {
+            0 => 0.0,
+            _ => mantissa * power_of_two(exponent),
+        };
+        self.sign() * size
+    }
+
     fn special(&mut self, format: Format) -> f64 {
         match self.below(80) {
             0 => f64::INFINITY,
@@ -136,6 +150,19 @@ pub fn problem(style: Style, shape: Shape, seed: u64) -> Problem {
             fill(&mut a, &mut |s| s.spread(shape.left));
             fill(&mut b, &mut |s| s.spread(shape.right));
             fill(&mut c, &mut |s| s.spread(shape.sum));
+        }
+        Style::Tiny => {
+            fill(&mut a, &mut |s| s.tiny(shape.left));
+            fill(&mut b, &mut |s| s.tiny(shape.right));
+            fill(&mut c, &mut |s| s.tiny(shape.sum) * s.tiny(shape.sum));
+            for column in (0..k).step_by(4) {
+                for row in 0..m {
+                    a[row * k + column] *= 0.0;
+                }
+                for row in 0..n {
+                    b[row * k + column] = shape.right.decode(shape.right.max());
+                }
+            }
         }
         Style::Special => {
             fill(&mut a, &mut |s| s.special(shape.left));

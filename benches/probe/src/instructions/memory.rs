@@ -1,9 +1,9 @@
 //! Atomics with a lane for each address (PTX ISA 9.7.13), and matrices in shared memory
 //! (9.7.14, `ldmatrix`, `stmatrix`, `movmatrix`).
 
-use super::Instruction;
 use super::generator::Kind;
 use super::kinds::{BF16, BF16X2, F16, F16X2, F32, F64};
+use super::{Instruction, halves};
 use Kind::{B32, B64};
 
 pub(super) fn rows() -> Vec<Instruction> {
@@ -100,14 +100,12 @@ fn atomic(space: &str, suffix: &str, kind: Kind) -> Instruction {
         "  asm volatile(\"atom.{space}.{suffix} %0, [%1], {operands};\" : \"={constraint}\"(old) \
          : \"l\"(address), {inputs} : \"memory\");\n"
     );
-    body += "  o0 = (unsigned)old;\n";
     let wide = kind.words() == 2;
-    if wide {
-        body += "  o1 = (unsigned)(old >> 32);\n  o2 = (unsigned)*cell;\n  \
-                 o3 = (unsigned)(*cell >> 32);\n";
+    body += &if wide {
+        halves(0, "old") + &halves(2, "*cell")
     } else {
-        body += "  o1 = *cell;\n";
-    }
+        "  o0 = (unsigned)old;\n  o1 = *cell;\n".to_owned()
+    };
     let operands = vec![kind; if compares { 3 } else { 2 }];
     Instruction::cuda(
         &format!("atom.{space}.{suffix}"),

@@ -216,10 +216,11 @@ fn asm_body(ptx: &str, outputs: &[u32], inputs: &[u32]) -> String {
         let (c_type, constraint) = class(bits);
         before += &format!("  {c_type} r{operand};\n");
         results.push(format!("\"={constraint}\"(r{operand})"));
-        after += &format!("  o{word} = (unsigned)r{operand};\n");
-        if bits == 64 {
-            after += &format!("  o{} = (unsigned)(r{operand} >> 32);\n", word + 1);
-        }
+        after += &if bits == 64 {
+            halves(word, &format!("r{operand}"))
+        } else {
+            format!("  o{word} = (unsigned)r{operand};\n")
+        };
         word += words(bits);
     }
     word = 0;
@@ -237,6 +238,15 @@ fn asm_body(ptx: &str, outputs: &[u32], inputs: &[u32]) -> String {
         "{before}  asm volatile(\"{ptx}\" : {} : {} : \"memory\");\n{after}",
         results.join(", "),
         sources.join(", ")
+    )
+}
+
+/// The statement that takes a register of 64 bits apart into two output words. A cast will not do:
+/// ptxas makes a conversion to an integer of a store of the low half of a register with a double.
+fn halves(word: usize, register: &str) -> String {
+    format!(
+        "  asm(\"mov.b64 {{%0, %1}}, %2;\" : \"=r\"(o{word}), \"=r\"(o{}) : \"l\"({register}));\n",
+        word + 1
     )
 }
 
@@ -289,6 +299,9 @@ mod tests {
         let body = asm_body("add.f64 %0, %1, %2;", &[64], &[64, 64]);
         assert!(body.contains("i0 | (unsigned long long)i1 << 32"), "{body}");
         assert!(body.contains("i2 | (unsigned long long)i3 << 32"), "{body}");
-        assert!(body.contains("o1 = (unsigned)(r0 >> 32)"), "{body}");
+        assert!(
+            body.contains("\"=r\"(o0), \"=r\"(o1) : \"l\"(r0)"),
+            "{body}"
+        );
     }
 }
