@@ -172,13 +172,26 @@ fn every_stage_is_the_oracles() {
     check(HOST, &cases());
 }
 
-/// In one test: a process has one driver, and the virtual one uses every core.
+/// The case that takes the virtual GPU some minutes.
+const LONG: &str = "five_minutes";
+
 #[test]
 fn every_stage_is_the_oracles_on_the_virtual_gpu() {
+    check_virtual(|name| name != LONG);
+}
+
+/// `cargo test --release -p gamut-tests --test golden -- --ignored`
+#[test]
+#[ignore = "takes some minutes"]
+fn a_song_of_five_minutes_is_the_oracles_on_the_virtual_gpu() {
+    check_virtual(|name| name == LONG);
+}
+
+/// One type after the other: the virtual GPU uses every core.
+fn check_virtual(wanted: impl Fn(&str) -> bool) {
     nvrtc::NEWEST.nvrtc();
-    // A song of five minutes takes some minutes there: `tests/golden/README.md` has the command.
     let mut cases = cases();
-    cases.retain(|case| case.name != "five_minutes");
+    cases.retain(|case| wanted(&case.name));
     check(VIRTUAL_F32, &cases);
     check(VIRTUAL_BF16, &cases);
 }

@@ -10,21 +10,25 @@
 //! confirm them, and the code and coefficients here are our own.
 //!
 //! The coefficients were fitted to results of an H100 80GB HBM3 recorded on 2026-11-26: all 2^23
-//! inputs of each of 10 binades of `ex2` (of both signs), 3 of `lg2` and `tanh`, 2 of `rcp`,
+//! inputs of each of 12 binades of `tanh`, 10 of `ex2` (of both signs), 3 of `lg2`, 2 of `rcp`,
 //! `rsqrt`, `sqrt` and `sin`, and 1 of `cos`. In every segment, of the pairs (linear, quadratic)
-//! within 1 of the least-squares fit only one gives all results, with an interval of at most 8 for
-//! the constant; and its low bits (`bias` of [`Table::at`]) are the same in all segments of a
-//! function. This module gives each of those 2^23 * 25 results again. Other binades follow by the
-//! exponent, as 448 more results of each instruction, at any exponent, confirm; the exception is
-//! [`tanh`], which says where it is exact.
+//! within 1 of the least-squares fit only one gives all results, with an interval of at most 32
+//! for the constant; and its low bits (`bias` of [`Table::at`]) are the same in all segments of a
+//! function. This module gives each of those 2^23 * 34 results again. Other binades follow by the
+//! exponent, as 448 more results of each instruction, at any exponent, confirm.
 //!
 //! The parameter `FTZ` says whether the instruction has `.ftz` (PTX ISA 9.7.3). What surrounds
 //! `MUFU` is what ptxas 13 emits for `sm_90a`.
 
 mod tables;
+mod tanh;
 
 #[cfg(test)]
 mod recorded;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use tanh::tanh;
 
 use super::ops::rounding::{NAN, finish, flush};
 
@@ -321,33 +325,6 @@ pub(crate) fn cos(x: f32) -> f32 {
     wave(turns(x), true)
 }
 
-/// `tanh.approx.f32`, `MUFU.TANH`: exact from 1/4 to 2, of either sign; and below 2^-8 and from 16
-/// as far as some 300 recorded results show. Elsewhere the unit's segments are not known, and this
-/// is the function correctly rounded, which hardware's results are within 2^-11 of (PTX ISA 9.7.3).
-#[inline(always)]
-pub(crate) fn tanh(x: f32) -> f32 {
-    let (exponent, fraction) = split(x.to_bits());
-    let (segment, offset) = match exponent - BIAS {
-        -2 => (fraction >> 21, fraction >> 4),
-        -1 => (4 | fraction >> 21, fraction >> 4),
-        0 => (8 | fraction >> 20, fraction >> 3),
-        e => return tanh_elsewhere(x, e),
-    };
-    let offset = low17(offset);
-    let sum = tables::TANH.at(segment, offset, offset, 15, 0);
-    truncate(sum as f64 * scale(37)).copysign(x)
-}
-
-#[inline(always)]
-fn tanh_elsewhere(x: f32, exponent: i32) -> f32 {
-    let result = if exponent < -8 {
-        x
-    } else {
-        f64::from(x).tanh() as f32
-    };
-    finish::<false>(result)
-}
-
 /// `div.approx{.ftz}.f32`: a / b as a product with the reciprocal.
 #[inline(always)]
 pub(crate) fn divide<const FTZ: bool>(a: f32, b: f32) -> f32 {
@@ -389,181 +366,4 @@ pub(crate) fn cut_f16(x: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn cut_bf16(x: f32) -> f32 {
     f32::from_bits(x.to_bits() & 0xffff_0000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::recorded::{BINADES, STEP, STRIDE};
-    use super::*;
-    use crate::exec::ops::half_bits::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
-    use crate::exec::ops::rounding::Rounding;
-
-    /// FNV-1a, going on from `hash`.
-    fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
-        bytes.iter().fold(hash, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-    }
-
-    const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
-
-    #[test]
-    fn recorded_results_are_given_again() {
-        for binade in &BINADES {
-            for (input, &expected) in (binade.first.to_bits()..)
-                .step_by(STEP as usize)
-                .zip(&binade.results)
-            {
-                let x = f32::from_bits(input);
-                let found = (binade.function)(x).to_bits();
-                assert_eq!(found, expected, "of {x:e}: {found:08x}, not {expected:08x}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_61st_result_of_each_binade_is_the_recorded_one() {
-        for binade in &BINADES {
-            let first = binade.first.to_bits();
-            let digest = (first..first + NORMAL)
-                .step_by(STRIDE)
-                .map(|input| (binade.function)(f32::from_bits(input)).to_bits())
-                .fold(FNV_START, |hash, result| fnv1a(hash, &result.to_le_bytes()));
-            assert_eq!(digest, binade.digest, "from {}", binade.first);
-        }
-    }
-
-    const TINY: f32 = f32::from_bits(1);
-    const MIN: f32 = f32::MIN_POSITIVE;
-    const INF: f32 = f32::INFINITY;
-    const NOT: f32 = f32::from_bits(NAN);
-
-    /// Results recorded at zeros, infinities, NaN and the ends of the normal numbers.
-    #[test]
-    fn special_values_are_the_recorded_ones() {
-        type Case = (fn(f32) -> f32, &'static [(f32, f32)]);
-        let cases: [Case; 8] = [
-            (
-                ex2::<true>,
-                &[
-                    (0.0, 1.0),
-                    (-TINY, 1.0),
-                    (f32::MAX, INF),
-                    (f32::MIN, 0.0),
-                    (INF, INF),
-                    (-INF, 0.0),
-                ],
-            ),
-            (
-                rcp::<true>,
-                &[
-                    (0.0, INF),
-                    (-TINY, -INF),
-                    (MIN, 1.0 / MIN),
-                    (f32::MAX, 0.0),
-                    (-INF, -0.0),
-                ],
-            ),
-            (
-                rsqrt::<true>,
-                &[
-                    (0.0, INF),
-                    (-0.0, -INF),
-                    (-TINY, -INF),
-                    (-1.0, NOT),
-                    (1.0, 1.0),
-                    (INF, 0.0),
-                ],
-            ),
-            (
-                sqrt::<true>,
-                &[
-                    (0.0, 0.0),
-                    (-TINY, -0.0),
-                    (-1.0, NOT),
-                    (1.0, 1.0),
-                    (INF, INF),
-                    (-INF, NOT),
-                ],
-            ),
-            (
-                lg2::<true>,
-                &[
-                    (0.0, -INF),
-                    (-TINY, -INF),
-                    (MIN, -125.99999),
-                    (1.0, 0.0),
-                    (-1.0, NOT),
-                    (INF, INF),
-                ],
-            ),
-            (
-                sin,
-                &[
-                    (-0.0, -0.0),
-                    (TINY, 0.0),
-                    (-MIN, -0.0),
-                    (f32::MIN, -0.0),
-                    (INF, NOT),
-                ],
-            ),
-            (
-                cos,
-                &[(-0.0, 1.0), (TINY, 1.0), (f32::MAX, 1.0), (-INF, NOT)],
-            ),
-            (
-                tanh,
-                &[(-0.0, -0.0), (TINY, TINY), (-f32::MAX, -1.0), (INF, 1.0)],
-            ),
-        ];
-        for (number, (function, pairs)) in cases.iter().enumerate() {
-            for &(x, expected) in pairs.iter().chain(&[(-f32::NAN, NOT)]) {
-                let found = function(x);
-                assert_eq!(
-                    found.to_bits(),
-                    expected.to_bits(),
-                    "case {number}: {found} of {x:e}"
-                );
-            }
-        }
-    }
-
-    /// Results of the forms without `.ftz`, recorded where the unit alone would flush.
-    #[test]
-    fn subnormal_numbers_are_scaled() {
-        let bits = [
-            (rcp::<false>(f32::MAX), 0x0020_0000),
-            (rcp::<false>(TINY), INFINITY),
-            (rsqrt::<false>(TINY), 0x64b5_04f2),
-            (sqrt::<false>(TINY), 0x1a35_04f3),
-            (lg2::<false>(TINY), 0xc315_0000),
-            (lg2::<false>(-TINY), NAN),
-            (ex2::<false>(f32::from_bits(0xc30c_c209)), 0x0000_012f),
-            (divide::<false>(f32::MAX, f32::MAX), 0),
-            (divide_full::<false>(f32::MAX, f32::MAX), 0x3f80_0000),
-        ];
-        for (number, (found, expected)) in bits.into_iter().enumerate() {
-            assert_eq!(found.to_bits(), expected, "case {number}: {found:e}");
-        }
-    }
-
-    /// Digests of all 65,536 results of `ex2.approx.f16` and `ex2.approx.ftz.bf16`, each of the
-    /// digests of 1,024 results.
-    #[test]
-    fn halves_are_cut() {
-        let digest = |function: fn(u16) -> u16| {
-            let results: Vec<u8> = (0..=u16::MAX)
-                .flat_map(|x| u32::from(function(x)).to_le_bytes())
-                .collect();
-            results
-                .chunks(4 * 1024)
-                .map(|part| fnv1a(FNV_START, part))
-                .fold(FNV_START, |hash, part| fnv1a(hash, &part.to_le_bytes()))
-        };
-        let f16 = digest(|x| f32_to_f16(cut_f16(ex2::<true>(f16_to_f32(x))), Rounding::Nearest));
-        assert_eq!(f16, 0xfc09_6c5c_be39_1fb5);
-        let bf16 =
-            digest(|x| f32_to_bf16(cut_bf16(ex2::<true>(bf16_to_f32(x))), Rounding::Nearest));
-        assert_eq!(bf16, 0x6ad9_2599_e477_8c1a);
-    }
 }

@@ -17,7 +17,7 @@ pub(super) const STEP: u32 = 524_287;
 pub(super) const STRIDE: usize = 61;
 
 #[rustfmt::skip]
-pub(super) const BINADES: [Binade; 25] = [
+pub(super) const BINADES: [Binade; 34] = [
     Binade {
         function: ex2::<true>,
         first: 0.125,
@@ -218,6 +218,60 @@ pub(super) const BINADES: [Binade; 25] = [
     },
     Binade {
         function: tanh,
+        first: 0.00390625,
+        results: [
+            0x3b80_0000, 0x3b87_ffbf, 0x3b8f_ffbc, 0x3b97_ffb7, 0x3b9f_ffb0, 0x3ba7_ffa7, 0x3baf_ff9c, 0x3bb7_ff8f,
+            0x3bbf_ff80, 0x3bc7_ff6f, 0x3bcf_ff5c, 0x3bd7_ff47, 0x3bdf_ff30, 0x3be7_ff17, 0x3bef_fefc, 0x3bf7_fedf,
+        ],
+        digest: 0xd627_116e_fba8_b06c,
+    },
+    Binade {
+        function: tanh,
+        first: 0.0078125,
+        results: [
+            0x3bff_ff00, 0x3c07_ff1d, 0x3c0f_fef4, 0x3c17_fec5, 0x3c1f_fe90, 0x3c27_fe55, 0x3c2f_fe14, 0x3c37_fdcd,
+            0x3c3f_fd80, 0x3c47_fd2d, 0x3c4f_fcd4, 0x3c57_fc75, 0x3c5f_fc10, 0x3c67_fba5, 0x3c6f_fb34, 0x3c77_fabd,
+        ],
+        digest: 0x218d_159d_f3de_8a32,
+    },
+    Binade {
+        function: tanh,
+        first: 0.015625,
+        results: [
+            0x3c7f_fb00, 0x3c87_fcd3, 0x3c8f_fc4c, 0x3c97_fbab, 0x3c9f_faf0, 0x3ca7_fa1b, 0x3caf_f92c, 0x3cb7_f823,
+            0x3cbf_f700, 0x3cc7_f5c3, 0x3ccf_f46c, 0x3cd7_f2fb, 0x3cdf_f170, 0x3ce7_efcb, 0x3cef_ee0c, 0x3cf7_ec33,
+        ],
+        digest: 0x9363_d961_7353_98fa,
+    },
+    Binade {
+        function: tanh,
+        first: 0.03125,
+        results: [
+            0x3cff_eac0, 0x3d07_f337, 0x3d0f_f0dc, 0x3d17_ee2f, 0x3d1f_eb30, 0x3d27_e7df, 0x3d2f_e43c, 0x3d37_e047,
+            0x3d3f_dc00, 0x3d47_d759, 0x3d4f_d244, 0x3d57_ccc1, 0x3d5f_c6d0, 0x3d67_c071, 0x3d6f_b9a4, 0x3d77_b269,
+        ],
+        digest: 0x8056_9a84_a571_a112,
+    },
+    Binade {
+        function: tanh,
+        first: 0.0625,
+        results: [
+            0x3d7f_aac0, 0x3d87_cd02, 0x3d8f_c386, 0x3d97_b8cb, 0x3d9f_acd2, 0x3da7_9f9b, 0x3daf_9126, 0x3db7_8173,
+            0x3dbf_7082, 0x3dc7_5de4, 0x3dcf_49cb, 0x3dd7_33f5, 0x3ddf_1c63, 0x3de7_0315, 0x3dee_e80b, 0x3df6_cb45,
+        ],
+        digest: 0x11b0_0b2b_2875_fb7b,
+    },
+    Binade {
+        function: tanh,
+        first: 0.125,
+        results: [
+            0x3dfe_acd0, 0x3e07_34cb, 0x3e0f_0ede, 0x3e16_e493, 0x3e1e_b5ea, 0x3e26_8246, 0x3e2e_497b, 0x3e36_0b67,
+            0x3e3d_c80b, 0x3e45_7ecd, 0x3e4d_2f8b, 0x3e54_da1d, 0x3e5c_7e84, 0x3e64_1c48, 0x3e6b_b328, 0x3e73_4311,
+        ],
+        digest: 0x6b42_ef35_09c2_5853,
+    },
+    Binade {
+        function: tanh,
         first: 0.25,
         results: [
             0x3e7a_cbc0, 0x3e84_e3e3, 0x3e8c_51c5, 0x3e93_af7c, 0x3e9a_fd0a, 0x3ea2_3865, 0x3ea9_6162, 0x3eb0_7786,
@@ -242,5 +296,32 @@ pub(super) const BINADES: [Binade; 25] = [
             0x3f67_b775, 0x3f6a_737f, 0x3f6c_e334, 0x3f6f_0f63, 0x3f70_fdb8, 0x3f72_b5ba, 0x3f74_3c1b, 0x3f75_9704,
         ],
         digest: 0xec43_7b0e_2e91_035c,
+    },
+    Binade {
+        function: tanh,
+        first: 2.0,
+        results: [
+            0x3f76_caa0, 0x3f78_cc81, 0x3f7a_5fcd, 0x3f7b_9ba5, 0x3f7c_92ae, 0x3f7d_53bb, 0x3f7d_ea79, 0x3f7e_601d,
+            0x3f7e_bbe1, 0x3f7f_0370, 0x3f7f_3b38, 0x3f7f_66b2, 0x3f7f_8893, 0x3f7f_a2f9, 0x3f7f_b78a, 0x3f7f_c790,
+        ],
+        digest: 0xef71_746e_572d_5a76,
+    },
+    Binade {
+        function: tanh,
+        first: 4.0,
+        results: [
+            0x3f7f_d430, 0x3f7f_e55c, 0x3f7f_efb0, 0x3f7f_f634, 0x3f7f_fa00, 0x3f7f_fc64, 0x3f7f_fdd0, 0x3f7f_feac,
+            0x3f7f_ff30, 0x3f7f_ff84, 0x3f7f_ffb4, 0x3f7f_ffd4, 0x3f7f_ffe4, 0x3f7f_fff0, 0x3f7f_fff4, 0x3f7f_fffa,
+        ],
+        digest: 0x594f_5b2b_358a_22c9,
+    },
+    Binade {
+        function: tanh,
+        first: 8.0,
+        results: [
+            0x3f80_0000, 0x3f80_0000, 0x3f80_0000, 0x3f80_0000, 0x3f80_0000, 0x3f80_0000, 0x3f80_0000, 0x3f80_0000,
+            0x3f80_0000, 0x3f80_0000, 0x3f80_0000, 0x3f80_0000, 0x3f80_0000, 0x3f80_0000, 0x3f80_0000, 0x3f80_0000,
+        ],
+        digest: 0xd8e5_5c39_327b_fae8,
     },
 ];
