@@ -91,7 +91,7 @@ fn products(criterion: &mut Criterion) {
     let linear = Linear::new(weight, None).expect("a linear layer");
     let x = cx.upload(&values, depth).expect("room for x");
     gemm(&dry, &x, &linear).expect("a valid product");
-    dry.load_onto(&device).expect("room for the weight");
+    device.load(&[&dry]).expect("room for the weight");
     let mut group = criterion.benchmark_group("gemm");
     group.throughput(Throughput::Elements((2 * rows * rows * depth) as u64));
     group.bench_function("128x128x2048 bf16", |bencher| {

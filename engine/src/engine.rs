@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::kv::PagePool;
 use crate::model::{Model, SAMPLES_PER_TOKEN};
 use crate::observe::{Observer, Stage, Stopwatch};
-use crate::plan::{MemoryPlan, load_weights};
+use crate::plan::{MemoryPlan, load};
 use crate::session::Session;
 use gamut_frontend::{Audio, Options as AudioOptions, Source as AudioSource};
 use gamut_kernels::ops::Rope;
@@ -116,7 +116,7 @@ impl Engine {
         let plan = MemoryPlan::new(&model, options.max_model_len, device.target())?;
         let text = &model.config().text;
         let pages = plan.max_model_len.div_ceil(PAGE);
-        load_weights(&model, &device)?;
+        load(&model, &device)?;
         let context = |bytes| {
             Context::new(&device, bytes as usize).map_err(|_| Error::CacheMemory {
                 tokens: plan.max_model_len,

@@ -129,10 +129,13 @@ pub(crate) fn dry_decode(
     Ok(cx)
 }
 
-/// Loads the model's weights onto a device; the host reads them where they are.
-pub(crate) fn load_weights(model: &Model, device: &Device) -> Result<(), Error> {
-    // What a step needs does not depend on its length.
-    dry_encode(model, 1, device.target())?.load_onto(device)?;
-    dry_decode(model, 0, (1, false), device.target())?.load_onto(device)?;
-    Ok(())
+/// Loads onto a device what the model's work needs there: its weights and kernels.
+pub(crate) fn load(model: &Model, device: &Device) -> Result<(), Error> {
+    let target = device.target();
+    let encode = dry_encode(model, 1, target)?;
+    // Kernels differ between prompts and generated tokens; how long they are, and how many keys
+    // there are, changes nothing.
+    let prompt = dry_decode(model, 0, (PREFILL_CHUNK, false), target)?;
+    let generated = dry_decode(model, 0, (1, true), target)?;
+    Ok(device.load(&[&encode, &prompt, &generated])?)
 }

@@ -129,7 +129,7 @@ impl Trial {
     pub fn load(&mut self, device: &Device) -> Result<()> {
         let plan = Context::plan(device.target());
         (self.run)(&plan)?;
-        plan.load_onto(device)
+        device.load(&[&plan])
     }
 
     /// Runs the operation and copies its output to host memory.

@@ -1,7 +1,7 @@
 //! Where operations run: a device with its workspace.
 
 use crate::arena::Arena;
-use crate::cuda::{Cuda, Driver, Launcher, Need};
+use crate::cuda::{Cuda, Driver, Launcher, Needs};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::tensor::{Tensor, View};
@@ -83,6 +83,26 @@ impl Device {
         }
     }
 
+    /// Loads the weights and compiles the kernels that dry runs needed, as far as they are not
+    /// there yet. Without it a weight is missing, and a kernel is compiled when it is first launched.
+    ///
+    /// # Errors
+    /// If the device's memory does not hold the weights, a copy fails or a kernel does not compile.
+    pub fn load(&self, dry_runs: &[&Context]) -> Result<()> {
+        let Device::Cuda(cuda) = self else {
+            // The host reads weights where they are.
+            return Ok(());
+        };
+        let mut all = Needs::default();
+        for run in dry_runs {
+            if let Runs::Dry(notes) = &run.runs {
+                all.extend(&lock(&notes.needs));
+            }
+        }
+        cuda.load_weights(&all.weights)?;
+        cuda.load_kernels(&all.kernels)
+    }
+
     /// Waits for all work.
     ///
     /// # Errors
@@ -153,7 +173,7 @@ enum Runs {
 #[derive(Debug, Default)]
 struct Notes {
     calls: Mutex<Vec<(&'static str, Work)>>,
-    needs: Mutex<Vec<Need>>,
+    needs: Mutex<Needs>,
 }
 
 impl Context {
@@ -175,8 +195,8 @@ impl Context {
     }
 
     /// A dry run: operations check their arguments, take their workspace and note their work and
-    /// the weights that they need, but compute nothing. What it counted is in
-    /// [`Context::workspace_peak`] and [`Context::work`]; [`Context::load_onto`] loads the weights.
+    /// the weights and kernels that they need, but compute nothing. What it counted is in
+    /// [`Context::workspace_peak`] and [`Context::work`]; [`Device::load`] loads the weights.
     pub fn plan(target: Target) -> Context {
         Context {
             runs: Runs::Dry(Notes::default()),
@@ -212,18 +232,6 @@ impl Context {
         match &self.runs {
             Runs::Dry(notes) => lock(&notes.calls).clone(),
             Runs::On(_) => Vec::new(),
-        }
-    }
-
-    /// On a dry run: loads the weights that it needed onto a device, as far as they are not there.
-    ///
-    /// # Errors
-    /// If the device's memory does not hold them, or a copy fails.
-    pub fn load_onto(&self, device: &Device) -> Result<()> {
-        match (&self.runs, device) {
-            (Runs::Dry(notes), Device::Cuda(cuda)) => cuda.load(&lock(&notes.needs)),
-            // The host reads them where they are.
-            _ => Ok(()),
         }
     }
 

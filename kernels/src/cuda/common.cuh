@@ -113,54 +113,49 @@ __device__ inline void store_part(element* to, const float (&from)[VECTOR], int 
 
 __host__ __device__ constexpr int div_up(int a, int b) { return (a + b - 1) / b; }
 
-// Sums and maxima over a warp, the same bits in every lane.
-__device__ inline float warp_sum(float x) {
-#pragma unroll
-    for (int apart = WARP / 2; apart > 0; apart /= 2) {
-        x += __shfl_xor_sync(ALL_LANES, x, apart);
-    }
-    return x;
-}
-__device__ inline float warp_max(float x) {
-#pragma unroll
-    for (int apart = WARP / 2; apart > 0; apart /= 2) {
-        x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, apart));
-    }
-    return x;
-}
+struct Sum {
+    __device__ inline float operator()(float a, float b) const { return a + b; }
+};
+struct Max {
+    __device__ inline float operator()(float a, float b) const { return fmaxf(a, b); }
+};
 
-// The same over a block of THREADS, all of which must call; warps in ascending order.
-template <int THREADS>
-__device__ inline float block_sum(float x) {
+// Reduces over a warp, to the same bits in every lane.
+template <class Combine>
+__device__ inline float warp_reduce(float x) {
+#pragma unroll
+    for (int apart = WARP / 2; apart > 0; apart /= 2) {
+        x = Combine()(x, __shfl_xor_sync(ALL_LANES, x, apart));
+    }
+    return x;
+}
+__device__ inline float warp_sum(float x) { return warp_reduce<Sum>(x); }
+__device__ inline float warp_max(float x) { return warp_reduce<Max>(x); }
+
+// Reduces over a block of THREADS, all of which must call; warps in ascending order.
+template <int THREADS, class Combine>
+__device__ inline float block_reduce(float x) {
     __shared__ float parts[THREADS / WARP];
-    x = warp_sum(x);
+    x = warp_reduce<Combine>(x);
     __syncthreads();  // The last call's readers are done.
     if (threadIdx.x % WARP == 0) {
         parts[threadIdx.x / WARP] = x;
     }
     __syncthreads();
-    float sum = parts[0];
+    float all = parts[0];
 #pragma unroll
     for (int warp = 1; warp < THREADS / WARP; warp++) {
-        sum += parts[warp];
+        all = Combine()(all, parts[warp]);
     }
-    return sum;
+    return all;
+}
+template <int THREADS>
+__device__ inline float block_sum(float x) {
+    return block_reduce<THREADS, Sum>(x);
 }
 template <int THREADS>
 __device__ inline float block_max(float x) {
-    __shared__ float parts[THREADS / WARP];
-    x = warp_max(x);
-    __syncthreads();  // The last call's readers are done.
-    if (threadIdx.x % WARP == 0) {
-        parts[threadIdx.x / WARP] = x;
-    }
-    __syncthreads();
-    float most = parts[0];
-#pragma unroll
-    for (int warp = 1; warp < THREADS / WARP; warp++) {
-        most = fmaxf(most, parts[warp]);
-    }
-    return most;
+    return block_reduce<THREADS, Max>(x);
 }
 
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }

@@ -1,7 +1,7 @@
 //! Launches of kernels, checked against the kernel's own list of parameters.
 #![allow(unsafe_code)]
 
-use super::weights::Need;
+use super::weights::Needs;
 use super::{Cuda, driver};
 use crate::DType;
 use crate::error::{Error, Result};
@@ -9,6 +9,7 @@ use crate::tensor::{Tensor, View, ViewMut};
 use cudarc::driver::{CudaFunction, CudaModule, DriverError, LaunchConfig, PushKernelArg, sys};
 use cudarc::nvrtc::Ptx;
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The CUDA source of an operation, as it lies beside its Rust twin.
@@ -152,12 +153,12 @@ impl Value {
     }
 }
 
-/// What an operation launches kernels with: a GPU, or a dry run that notes which weights it needs.
+/// What an operation launches kernels with: a GPU, or a dry run that notes what it needs.
 pub(crate) enum Launcher<'a> {
     Gpu(&'a Cuda),
     Plan {
         dtype: DType,
-        needs: &'a Mutex<Vec<Need>>,
+        needs: &'a Mutex<Needs>,
     },
 }
 
@@ -187,12 +188,21 @@ impl Launcher<'_> {
         args: [Arg; N],
     ) -> Result<()> {
         match self {
-            Launcher::Plan { .. } => Ok(()),
-            Launcher::Gpu(_) if grid.blocks.contains(&0) => Ok(()),
+            _ if grid.blocks.contains(&0) => Ok(()),
+            Launcher::Plan { needs, .. } => {
+                let mut needs = needs.lock().unwrap_or_else(PoisonError::into_inner);
+                needs
+                    .kernels
+                    .insert((source.file, kernel, defines.to_vec()), source);
+                Ok(())
+            }
             Launcher::Gpu(cuda) => cuda.launch((source, kernel), defines, grid, &args),
         }
     }
 }
+
+/// Kernels by their source's file, name and macros.
+pub(crate) type Kernels = HashMap<(&'static str, &'static str, Vec<Define>), &'static CudaSource>;
 
 /// Loaded modules and the kernels taken from them.
 #[derive(Default)]
@@ -261,38 +271,70 @@ impl Cuda {
         Ok(())
     }
 
+    /// Compiles and loads kernels, several sources at a time.
+    pub(crate) fn load_kernels(&self, kernels: &Kernels) -> Result<()> {
+        let sources: HashMap<_, _> = kernels
+            .iter()
+            .map(|((file, _, defines), source)| ((*file, defines), *source))
+            .collect();
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let work = Mutex::new(sources.into_iter());
+        let next = || work.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let compile = || -> Result<()> {
+            while let Some(((_, defines), source)) = next() {
+                self.module(source, defines)?;
+            }
+            Ok(())
+        };
+        let panicked = |_| {
+            Err(Error::Cuda {
+                what: "compiling kernels".to_owned(),
+                reason: "a thread panicked".to_owned(),
+            })
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..cores).map(|_| scope.spawn(compile)).collect();
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().unwrap_or_else(panicked))
+        })?;
+        for ((_, kernel, defines), source) in kernels {
+            self.function(source, kernel, defines)?;
+        }
+        Ok(())
+    }
+
+    fn module(&self, source: &'static CudaSource, defines: &[Define]) -> Result<Arc<CudaModule>> {
+        let key = (source.file, defines.to_vec());
+        if let Some(module) = self.functions().modules.get(&key) {
+            return Ok(module.clone());
+        }
+        let code = self.compiler.code(source, self.dtype, defines)?;
+        let module = self.stream.context().load_module(Ptx::from_binary(code));
+        let module = module.map_err(|e| driver::error(format!("loading {}", source.file), e))?;
+        self.functions().modules.insert(key, module.clone());
+        Ok(module)
+    }
+
     fn function(
         &self,
         source: &'static CudaSource,
         kernel: &'static str,
         defines: &[Define],
     ) -> Result<Arc<Function>> {
-        let mut functions = self.functions();
         let key = (kernel, defines.to_vec());
-        if let Some(function) = functions.functions.get(&key) {
+        if let Some(function) = self.functions().functions.get(&key) {
             return Ok(function.clone());
         }
+        let function = self.module(source, defines)?.load_function(kernel);
         let failed = |e| driver::error(format!("loading {kernel} of {}", source.file), e);
-        let module_key = (source.file, defines.to_vec());
-        let module = match functions.modules.get(&module_key) {
-            Some(module) => module.clone(),
-            None => {
-                let code = self.compiler.code(source, self.dtype, defines)?;
-                let context = self.stream.context();
-                let module = context
-                    .load_module(Ptx::from_binary(code))
-                    .map_err(failed)?;
-                functions.modules.insert(module_key, module.clone());
-                module
-            }
-        };
-        let function = module.load_function(kernel).map_err(failed)?;
+        let function = function.map_err(failed)?;
         let function = Arc::new(Function {
             parameters: parameters(&function),
             function,
             shared: Mutex::new(SHARED),
         });
-        functions.functions.insert(key, function.clone());
+        self.functions().functions.insert(key, function.clone());
         Ok(function)
     }
 }

@@ -16,7 +16,7 @@ mod weights;
 pub use compiler::{Assembly, assemble};
 pub(crate) use launch::{Arg, CudaSource, Define, Grid, Launcher};
 pub(crate) use memory::DeviceBlock;
-pub(crate) use weights::Need;
+pub(crate) use weights::Needs;
 
 use crate::DType;
 use crate::error::{Error, Result};

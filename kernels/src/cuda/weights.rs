@@ -1,9 +1,10 @@
 //! Weights on the GPU, each once, in the layout that kernels read.
 //!
 //! A dry run of the work ([`Context::plan`](crate::Context::plan)) notes what it needs, and
-//! [`Cuda::load`] puts it there. Matrices have rows of a multiple of 16 elements, filled up with
+//! [`Device::load`](crate::Device::load) puts it there. Matrices have rows of a multiple of 16 elements, filled up with
 //! zeros; the parts of a stack lie one below the other.
 
+use super::launch::Kernels;
 use super::upload::Uploader;
 use super::{Cuda, DeviceBlock, Launcher};
 use crate::DType;
@@ -17,6 +18,23 @@ use std::sync::{Arc, PoisonError};
 const PITCH: usize = 16;
 /// Bytes that every weight's start is a multiple of.
 const ALIGN: usize = 256;
+
+/// What dry runs need.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    pub(crate) weights: Vec<Need>,
+    pub(crate) kernels: Kernels,
+}
+
+impl Needs {
+    /// Adds another run's.
+    pub(crate) fn extend(&mut self, other: &Needs) {
+        self.weights.extend(other.weights.iter().cloned());
+        let kernels = other.kernels.iter();
+        self.kernels
+            .extend(kernels.map(|(key, source)| (key.clone(), *source)));
+    }
+}
 
 /// Something that an operation reads on the GPU beside activations.
 #[derive(Clone, Debug)]
@@ -209,7 +227,7 @@ impl Cuda {
     ///
     /// # Errors
     /// If the memory or a copy fails.
-    pub(crate) fn load(&self, needs: &[Need]) -> Result<()> {
+    pub(crate) fn load_weights(&self, needs: &[Need]) -> Result<()> {
         let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
         let mut missing: Vec<Need> = Vec::new();
         let mut keys = std::collections::HashSet::new();
@@ -306,7 +324,7 @@ impl Launcher<'_> {
             Launcher::Gpu(cuda) => cuda.place(key),
             Launcher::Plan { needs, .. } => {
                 let mut needs = needs.lock().unwrap_or_else(PoisonError::into_inner);
-                needs.push(need());
+                needs.weights.push(need());
                 Ok(Place::default())
             }
         }

@@ -257,7 +257,8 @@ pub(super) const ATTENTION_PAGED: Op = Op {
     cases,
 };
 
-/// First tokens, one past a page, a chunk in the middle, decode, one to eight heads a group.
+/// First tokens, one past a page, a chunk in the middle, generated tokens at the borders of splits,
+/// one to twenty heads a group, requests of no rows.
 fn cases() -> Vec<Case> {
     let case = |(sizes, spans): (Heads, &'static [(usize, usize)])| {
         let (heads, kv_heads, head_dim) = sizes;
@@ -307,6 +308,8 @@ fn cases() -> Vec<Case> {
         ((5, 1, 16), &[(129, 2)]),
         ((6, 2, 20), &[(0, 130)]),
         ((40, 2, 64), &[(255, 1), (256, 1), (600, 1)]),
+        ((4, 2, 64), &[(5, 0), (0, 3)]),
+        ((2, 1, 16), &[(70, 0)]),
     ]
     .map(case)
     .into()

@@ -290,7 +290,7 @@ pub(super) const ROPE_KV: Op = Op {
     cases,
 };
 
-/// One row, a page's border, far positions, pages out of order, two sequences.
+/// One row, a page's border, far positions, pages out of order, two sequences, no rows.
 fn cases() -> Vec<Case> {
     let case =
         |(heads, kv_heads, head_dim, spans): (usize, usize, usize, &'static [(usize, usize)])| {
@@ -354,6 +354,8 @@ fn cases() -> Vec<Case> {
         (4, 2, 32, &[(60, 70)]),
         (8, 1, 64, &[(7500, 1), (3, 2)]),
         (5, 5, 128, &[(129, 3)]),
+        (2, 1, 64, &[(5, 0), (0, 1)]),
+        (2, 1, 64, &[(9, 0)]),
     ]
     .map(case)
     .into()

@@ -41,6 +41,20 @@ pub(crate) trait Map<const N: usize> {
     type C: Value;
     type R: Value;
     fn apply(a: Self::A, b: Self::B, c: Self::C) -> Self::R;
+
+    /// Whether some results of `apply` are in doubt, so seldom that finding them among 32 and doing
+    /// those again is the fastest way.
+    const DOUBTS: bool = false;
+    /// Whether a result is in doubt.
+    #[inline(always)]
+    fn doubtful(_: Self::R) -> bool {
+        false
+    }
+    /// The result where that of `apply` is in doubt.
+    #[inline(always)]
+    fn again(a: Self::A, b: Self::B, c: Self::C) -> Self::R {
+        Self::apply(a, b, c)
+    }
 }
 
 struct Each<M, const N: usize>(PhantomData<M>);
@@ -60,6 +74,18 @@ impl<M: Map<N>, const N: usize> Operation for Each<M, N> {
                 M::C::from_raw(c[i]),
             );
             out[i] = M::apply(a, b, c).raw();
+        }
+        if M::DOUBTS && out.iter().any(|&raw| M::doubtful(M::R::from_raw(raw))) {
+            for i in 0..LANES {
+                if M::doubtful(M::R::from_raw(out[i])) {
+                    let (a, b, c) = (
+                        M::A::from_raw(a[i]),
+                        M::B::from_raw(b[i]),
+                        M::C::from_raw(c[i]),
+                    );
+                    out[i] = M::again(a, b, c).raw();
+                }
+            }
         }
         cx.set(inst.d, mask, &out);
         Ok(())
@@ -91,18 +117,20 @@ pub(crate) fn map<M: Map<N> + 'static, const N: usize>(_: M) -> Alu {
 }
 
 /// The [`Alu`] of a closure-like function of one to three operands:
-/// `lanes!(|a: u32, b: u32| -> u32 { a & b })`.
+/// `lanes!(|a: u32, b: u32| -> u32 { a & b })`, with `doubt |r| { r == 0 } { a | b }` behind it where
+/// some results have to be computed in another way.
 macro_rules! lanes {
-    (|$a:ident: $A:ty| -> $R:ty $body:block) => {
-        lanes!(@ 1, $a: $A, _b: $A, _c: $A, $R, $body)
+    (|$a:ident: $A:ty| -> $R:ty $body:block $($doubt:tt)*) => {
+        lanes!(@ 1, $a: $A, _b: $A, _c: $A, $R, $body $($doubt)*)
     };
-    (|$a:ident: $A:ty, $b:ident: $B:ty| -> $R:ty $body:block) => {
-        lanes!(@ 2, $a: $A, $b: $B, _c: $A, $R, $body)
+    (|$a:ident: $A:ty, $b:ident: $B:ty| -> $R:ty $body:block $($doubt:tt)*) => {
+        lanes!(@ 2, $a: $A, $b: $B, _c: $A, $R, $body $($doubt)*)
     };
-    (|$a:ident: $A:ty, $b:ident: $B:ty, $c:ident: $C:ty| -> $R:ty $body:block) => {
-        lanes!(@ 3, $a: $A, $b: $B, $c: $C, $R, $body)
+    (|$a:ident: $A:ty, $b:ident: $B:ty, $c:ident: $C:ty| -> $R:ty $body:block $($doubt:tt)*) => {
+        lanes!(@ 3, $a: $A, $b: $B, $c: $C, $R, $body $($doubt)*)
     };
-    (@ $n:literal, $a:ident: $A:ty, $b:ident: $B:ty, $c:ident: $C:ty, $R:ty, $body:block) => {{
+    (@ $n:literal, $a:ident: $A:ty, $b:ident: $B:ty, $c:ident: $C:ty, $R:ty, $body:block
+        $(doubt |$r:ident| $doubtful:block $again:block)?) => {{
         struct Function;
         impl $crate::exec::map::Map<$n> for Function {
             type A = $A;
@@ -113,6 +141,17 @@ macro_rules! lanes {
             fn apply($a: $A, $b: $B, $c: $C) -> $R {
                 $body
             }
+            $(
+                const DOUBTS: bool = true;
+                #[inline(always)]
+                fn doubtful($r: $R) -> bool {
+                    $doubtful
+                }
+                #[inline(always)]
+                fn again($a: $A, $b: $B, $c: $C) -> $R {
+                    $again
+                }
+            )?
         }
         $crate::exec::map::map::<Function, $n>(Function)
     }};

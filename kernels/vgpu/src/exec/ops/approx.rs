@@ -1,92 +1,123 @@
-//! `.approx` functions of singles (PTX ISA 9.7.3): computed in doubles and rounded, well within the
-//! documented errors.
+//! `.approx` and `.full` instructions (PTX ISA 9.7.3, 9.7.4), as the special function unit does
+//! them.
 
-use super::half;
-use super::rounding::{finish, flush};
+use super::half_bits::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
+use super::rounding::Rounding;
+use super::{double, rounding};
 use crate::code::Opcode;
 use crate::exec::map::{Alu, lanes};
+use crate::exec::mufu;
 use crate::ptx::Type;
-use std::f64::consts::{LN_2, LOG2_E};
 
-macro_rules! approx {
-    ($ftz:expr, |$x:ident| $body:expr) => {
+/// What an instruction's name says of its error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Precision {
+    /// `.approx`.
+    Approximate,
+    /// `.full`: approximate over the full range.
+    Full,
+}
+
+impl Precision {
+    pub(super) fn parse(name: &str) -> Option<Precision> {
+        Some(match name {
+            "approx" => Precision::Approximate,
+            "full" => Precision::Full,
+            _ => return None,
+        })
+    }
+}
+
+/// A function of the unit, with subnormals flushed or not.
+macro_rules! unit {
+    ($ftz:expr, |$($x:ident),+| $function:ident) => {
         if $ftz {
-            lanes!(|a: f32| -> f32 {
-                let $x = f64::from(flush::<true>(a));
-                finish::<true>($body as f32)
-            })
+            lanes!(|$($x: f32),+| -> f32 { mufu::$function::<true>($($x),+) })
         } else {
-            lanes!(|a: f32| -> f32 {
-                let $x = f64::from(a);
-                finish::<false>($body as f32)
-            })
+            lanes!(|$($x: f32),+| -> f32 { mufu::$function::<false>($($x),+) })
         }
     };
 }
 
-pub(super) fn alu(op: &Opcode<'_>) -> Option<Alu> {
-    if !op.has("approx") {
-        return None;
-    }
+pub(super) fn alu(op: &Opcode<'_>, precision: Precision) -> Option<Alu> {
     let ftz = op.has("ftz");
-    let ty = op.ty()?;
-    match (op.stem(), ty) {
-        (_, Type::F32) => {}
-        ("rsqrt", Type::F64) if ftz => return Some(lanes!(|a: f64| -> f64 { 1.0 / a.sqrt() })),
-        (_, Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2) => return half::alu(op, ty),
-        _ => return None,
+    match (precision, op.ty()?) {
+        (Precision::Full, Type::F32) if op.stem() == "div" => Some(unit!(ftz, |a, b| divide_full)),
+        (Precision::Full, _) => None,
+        (_, Type::F32) => single(op.stem(), ftz),
+        (_, Type::F64) => wide(op.stem(), ftz),
+        // For bf16 there is no `ex2` without `.ftz`, else no form with it.
+        (_, ty) => half(op.stem(), ty, ftz),
     }
-    Some(match op.stem() {
-        "ex2" => approx!(ftz, |x| exp2(x)),
-        "lg2" => approx!(ftz, |x| log2(x)),
-        "sin" => approx!(ftz, |x| x.sin()),
-        "cos" => approx!(ftz, |x| x.cos()),
-        "tanh" => approx!(ftz, |x| x.tanh()),
-        "rsqrt" => approx!(ftz, |x| 1.0 / x.sqrt()),
+}
+
+fn single(stem: &str, ftz: bool) -> Option<Alu> {
+    Some(match stem {
+        "ex2" => unit!(ftz, |a| ex2),
+        "lg2" => unit!(ftz, |a| lg2),
+        "rcp" => unit!(ftz, |a| rcp),
+        "rsqrt" => unit!(ftz, |a| rsqrt),
+        "sqrt" => unit!(ftz, |a| sqrt),
+        "div" => unit!(ftz, |a, b| divide),
+        "sin" => lanes!(|a: f32| -> f32 { mufu::sin(a) }),
+        "cos" => lanes!(|a: f32| -> f32 { mufu::cos(a) }),
+        "tanh" if !ftz => lanes!(|a: f32| -> f32 { mufu::tanh(a) }),
         _ => return None,
     })
 }
 
-/// 2^x for a single's or a half's `x`, as a single: a Taylor sum, whose error is below 2^-30.
-#[inline(always)]
-pub(super) fn exp2(x: f64) -> f32 {
-    // Beyond these the result is infinite or zero in any format.
-    let clamped = if x > 160.0 { 160.0 } else { x };
-    let clamped = if clamped < -200.0 { -200.0 } else { clamped };
-    let whole = clamped.round_ties_even();
-    let t = (clamped - whole) * LN_2;
-    let mut sum = 1.0;
-    for n in [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0] {
-        sum = sum * t * (1.0 / n) + 1.0;
-    }
-    // NaN passes through the sum; its exponent does not matter.
-    let scale = f64::from_bits(((whole as i64 + 1023) as u64) << 52);
-    (sum * scale) as f32
+fn half(stem: &str, ty: Type, ftz: bool) -> Option<Alu> {
+    Some(match (stem, ty, ftz) {
+        ("ex2", Type::F16, false) => lanes!(|a: u16| -> u16 { f16(a, mufu::ex2::<true>) }),
+        ("ex2", Type::F16x2, false) => {
+            lanes!(|a: u32| -> u32 { pair(a, |a| f16(a, mufu::ex2::<true>)) })
+        }
+        ("ex2", Type::Bf16, true) => lanes!(|a: u16| -> u16 { bf16(a, mufu::ex2::<true>) }),
+        ("ex2", Type::Bf16x2, true) => {
+            lanes!(|a: u32| -> u32 { pair(a, |a| bf16(a, mufu::ex2::<true>)) })
+        }
+        ("tanh", Type::F16, false) => lanes!(|a: u16| -> u16 { f16(a, mufu::tanh) }),
+        ("tanh", Type::F16x2, false) => {
+            lanes!(|a: u32| -> u32 { pair(a, |a| f16(a, mufu::tanh)) })
+        }
+        ("tanh", Type::Bf16, false) => lanes!(|a: u16| -> u16 { bf16(a, mufu::tanh) }),
+        ("tanh", Type::Bf16x2, false) => {
+            lanes!(|a: u32| -> u32 { pair(a, |a| bf16(a, mufu::tanh)) })
+        }
+        _ => return None,
+    })
 }
 
-/// The base-2 logarithm of a single's value.
 #[inline(always)]
-fn log2(x: f64) -> f64 {
-    // x = m 2^e with m in [sqrt(1/2), sqrt(2)); singles are normal as doubles.
-    let bits = x.to_bits();
-    let shifted = bits.wrapping_sub(0x3fe6_a09e_667f_3bcd);
-    let exponent = (shifted as i64) >> 52;
-    let m = f64::from_bits(bits.wrapping_sub((exponent as u64) << 52));
-    // log m = 2 atanh s; |s| < 0.172.
-    let s = (m - 1.0) / (m + 1.0);
-    let square = s * s;
-    let mut sum = 0.0;
-    for n in [15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
-        sum = sum * square + 1.0 / n;
-    }
-    let result = 2.0 * LOG2_E * s * sum + exponent as f64;
-    if x == 0.0 {
-        f64::NEG_INFINITY
-    } else if x < 0.0 || x.is_nan() {
-        f64::NAN
-    } else if x.is_infinite() {
-        x
-    } else {
-        result
-    }
+fn pair(x: u32, function: impl Fn(u16) -> u16) -> u32 {
+    u32::from(function((x >> 16) as u16)) << 16 | u32::from(function(x as u16))
+}
+
+#[inline(always)]
+fn f16(x: u16, function: impl Fn(f32) -> f32) -> u16 {
+    f32_to_f16(mufu::cut_f16(function(f16_to_f32(x))), Rounding::Nearest)
+}
+
+#[inline(always)]
+fn bf16(x: u16, function: impl Fn(f32) -> f32) -> u16 {
+    f32_to_bf16(mufu::cut_bf16(function(bf16_to_f32(x))), Rounding::Nearest)
+}
+
+fn wide(stem: &str, ftz: bool) -> Option<Alu> {
+    Some(match (stem, ftz) {
+        ("rcp", true) => lanes!(|a: f64| -> f64 { high_word(a, -1, mufu::rcp::<true>) }),
+        ("rsqrt", true) => lanes!(|a: f64| -> f64 { reciprocal_root_high(a) }),
+        ("rsqrt", false) => lanes!(|a: f64| -> f64 { reciprocal_root(a) }),
+        _ => return None,
+    })
+}
+
+/// The bits of a double's fraction that lie in its high word.
+const HIGH_FRACTION: u32 = 20;
+
+/// `MUFU.RCP64H` and `MUFU.RSQ64H`: of a double's high word the high word of `function`, which
+/// raises to the power `power` / 2.
+#[inline(always)]
+fn high_word(x: f64, power: i32, function: impl Fn(f32) -> f32) -> f64 {
+    todo!()
 }

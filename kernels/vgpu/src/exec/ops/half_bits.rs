@@ -49,7 +49,8 @@ fn drop_bits(bits: u32, n: u32, negative: bool, rounding: Rounding) -> u32 {
             }
         }
     };
-    (bits + half) >> n
+    // Lanes whose result is not taken may come with any bits.
+    bits.wrapping_add(half) >> n
 }
 
 /// A single rounded to bf16.
@@ -129,19 +130,45 @@ pub(crate) fn f64_to_bf16(x: f64, rounding: Rounding) -> u16 {
 
 /// A single rounded to tf32: 10 bits of fraction, kept as the single's high bits.
 #[inline(always)]
-pub(crate) fn f32_to_tf32(x: f32, ties_away: bool, rounding: Rounding) -> u32 {
+pub(crate) fn f32_to_tf32(x: f32, rounding: Rounding) -> u32 {
     let bits = x.to_bits();
     let (sign, body) = (bits & 0x8000_0000, bits & 0x7fff_ffff);
-    let rounded = if ties_away {
-        (body + (1 << 12)) >> 13
-    } else {
-        drop_bits(body, 13, sign != 0, rounding)
-    };
+    let rounded = drop_bits(body, 13, sign != 0, rounding) << 13;
     if x.is_nan() {
-        super::rounding::NAN
+        super::rounding::NAN & !0x1fff
     } else if x.is_infinite() {
         bits
     } else {
-        sign | rounded << 13
+        sign | rounded
     }
+}
+
+/// The same with ties away from zero; of a NaN it drops the low bits.
+#[inline(always)]
+pub(crate) fn f32_to_tf32_away(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let half = if x.is_finite() { 1 << 12 } else { 0 };
+    (bits + half) & !0x1fff
+}
+
+/// A NaN's sign and the upper bits of its payload, quieted, in f32.
+#[inline(always)]
+pub(crate) fn nan_to_f32(x: f64) -> f32 {
+    let bits = x.to_bits();
+    let sign = (bits >> 32) as u32 & 0x8000_0000;
+    f32::from_bits(sign | 0x7fc0_0000 | (bits >> 29) as u32 & 0x003f_ffff)
+}
+
+/// The same in f16.
+#[inline(always)]
+pub(crate) fn nan_to_f16(x: f64) -> u16 {
+    let bits = x.to_bits();
+    (bits >> 48) as u16 & 0x8000 | 0x7e00 | (bits >> 42) as u16 & 0x01ff
+}
+
+/// The same in bf16.
+#[inline(always)]
+pub(crate) fn nan_to_bf16(x: f64) -> u16 {
+    let bits = x.to_bits();
+    (bits >> 48) as u16 & 0x8000 | 0x7fc0 | (bits >> 45) as u16 & 0x003f
 }
