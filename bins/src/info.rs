@@ -96,10 +96,10 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
         .iter()
         .map(|row| format!("{:width$}  {}\n", row[0], row[1]))
         .collect();
-    let held = if mmap {
-        "mapped from the files"
-    } else {
-        "read into memory"
+    let held = match target {
+        Target::Cuda { .. } => "on the GPU",
+        Target::Host { .. } if mmap => "mapped from the files",
+        Target::Host { .. } => "read into memory",
     };
     text.push_str(&format!(
         "\nmemory for a context of {} tokens\n",

@@ -116,11 +116,25 @@ impl Engine {
         let plan = MemoryPlan::new(&model, options.max_model_len, device.target())?;
         let text = &model.config().text;
         let pages = plan.max_model_len.div_ceil(PAGE);
+        if let Device::Cuda(cuda) = &device {
+            let (needed, free) = (plan.weights + plan.anonymous(), cuda.free_memory()? as u64);
+            if needed > free {
+                let tokens = plan.max_model_len;
+                return Err(Error::DeviceMemory {
+                    tokens,
+                    needed,
+                    free,
+                });
+            }
+        }
         load(&model, &device)?;
         let context = |bytes| {
-            Context::new(&device, bytes as usize).map_err(|_| Error::CacheMemory {
-                tokens: plan.max_model_len,
-                bytes: plan.kv + plan.rope,
+            Context::new(&device, bytes as usize).map_err(|e| match e {
+                gamut_kernels::Error::OutOfMemory { .. } => Error::CacheMemory {
+                    tokens: plan.max_model_len,
+                    bytes: plan.kv + plan.rope,
+                },
+                e => e.into(),
             })
         };
         let kv_cx = context(plan.kv)?;

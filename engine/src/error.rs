@@ -87,6 +87,19 @@ pub enum Error {
         /// What it takes.
         bytes: u64,
     },
+    /// The model's work does not fit the GPU's memory.
+    #[error(
+        "the GPU has {free} bytes of free memory, but a context of {tokens} tokens takes {needed} \
+        with the weights: lower --max-model-len or free memory"
+    )]
+    DeviceMemory {
+        /// The context's length.
+        tokens: usize,
+        /// What all takes.
+        needed: u64,
+        /// What there is.
+        free: u64,
+    },
     /// All pages of the key-value cache are in use by other sessions.
     #[error("the key-value cache is full: {needed} more pages needed, {free} of {total} free")]
     CacheFull {

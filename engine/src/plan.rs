@@ -9,11 +9,12 @@ use gamut_kernels::ops::{Draw, Rope, Source, sample};
 use gamut_kernels::{Context, Device, History, KvCache, PAGE, Sampling, Sequence, Target};
 use serde::Serialize;
 
-/// Memory in bytes. All but the weights is anonymous; the weights are the checkpoint's files,
-/// mapped, unless they were read into memory on request.
+/// Memory in bytes. On the host all but the weights is anonymous, and the weights are the
+/// checkpoint's files, mapped, unless they were read into memory on request. On a GPU all of it is
+/// the GPU's.
 #[derive(Clone, Debug, Serialize)]
 pub struct MemoryPlan {
-    /// Weights.
+    /// Weights, in the type that the device holds them in.
     pub weights: u64,
     /// Keys and values of `max_model_len` positions.
     pub kv: u64,
@@ -40,11 +41,10 @@ impl MemoryPlan {
         let samples = config.max_audio_seconds * gamut_frontend::SAMPLE_RATE as usize;
         let encoding = dry_encode(model, samples, target)?;
         let chunk = PREFILL_CHUNK.min(max_model_len);
-        let mut decoding = 0;
-        for (rows, generated) in [(chunk, false), (1, true)] {
-            let step = dry_decode(model, max_model_len - rows, (rows, generated), target)?;
-            decoding = decoding.max(step.workspace_peak());
-        }
+        let step =
+            |rows, generated| dry_decode(model, max_model_len - rows, (rows, generated), target);
+        let (prompt, generated) = (step(chunk, false)?, step(1, true)?);
+        let mut decoding = prompt.workspace_peak().max(generated.workspace_peak());
         // Logits and what sampling needs may come to lie behind the activations of a step of
         // another length, rather than in their gaps.
         decoding += 4 * text.vocab_size * size_of::<f32>();
@@ -57,8 +57,12 @@ impl MemoryPlan {
             text.head_dim,
         );
         let embeddings = Model::audio_tokens(samples) * text.hidden_size * dtype.size();
+        let weights = match target {
+            Target::Host { .. } => model.checkpoint().weights().total_bytes(),
+            Target::Cuda { .. } => Context::weight_bytes(&[&encoding, &prompt]) as u64,
+        };
         Ok(MemoryPlan {
-            weights: model.checkpoint().weights().total_bytes(),
+            weights,
             kv: kv as u64,
             workspace: encoding.workspace_peak().max(decoding) as u64,
             audio: (samples * size_of::<f32>() + embeddings) as u64,
@@ -67,7 +71,7 @@ impl MemoryPlan {
         })
     }
 
-    /// All of the memory that is not the checkpoint's.
+    /// All but the weights.
     pub fn anonymous(&self) -> u64 {
         self.kv + self.workspace + self.audio + self.rope
     }

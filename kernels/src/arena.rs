@@ -183,6 +183,11 @@ impl Region {
         }
     }
 
+    /// Whether the region is in host memory.
+    pub(crate) fn is_on_host(&self) -> bool {
+        matches!(self.arena.storage, Storage::Host(_))
+    }
+
     /// The block on a GPU that the region is a part of, and where in it it begins.
     pub(crate) fn device(&self) -> Option<(&DeviceBlock, usize)> {
         match &self.arena.storage {

@@ -2,7 +2,7 @@
 
 use crate::arena::Arena;
 use crate::cuda::{Cuda, Driver, Launcher, Needs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ensure};
 use crate::host::Host;
 use crate::tensor::{Tensor, View};
 use crate::work::Work;
@@ -26,7 +26,7 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU.
     Host,
-    /// A GPU.
+    /// The first GPU.
     Cuda,
     /// The virtual GPU, which emulates one on the CPU.
     Virtual,
@@ -44,9 +44,10 @@ impl Device {
             DeviceChoice::Cuda => cuda(Driver::Hardware),
             DeviceChoice::Virtual => cuda(Driver::Virtual),
             DeviceChoice::Host => Device::on_host(dtype, host),
+            DeviceChoice::Auto if !Cuda::is_present() => Device::on_host(dtype, host),
             DeviceChoice::Auto => cuda(Driver::Hardware).or_else(|e| {
-                tracing::debug!("no GPU: {e}");
-                Device::on_host(dtype, host)
+                tracing::warn!("the GPU is not used: {e}");
+                Device::on_host(dtype, host).map_err(|_| e)
             }),
         }
     }
@@ -93,12 +94,7 @@ impl Device {
             // The host reads weights where they are.
             return Ok(());
         };
-        let mut all = Needs::default();
-        for run in dry_runs {
-            if let Runs::Dry(notes) = &run.runs {
-                all.extend(&lock(&notes.needs));
-            }
-        }
+        let all = Context::needs(dry_runs);
         cuda.load_weights(&all.weights)?;
         cuda.load_kernels(&all.kernels)
     }
@@ -206,6 +202,22 @@ impl Context {
         }
     }
 
+    /// Bytes that the weights take on a GPU which these dry runs needed.
+    pub fn weight_bytes(dry_runs: &[&Context]) -> usize {
+        let dtype = dry_runs.first().map_or(DType::F32, |run| run.dtype());
+        Context::needs(dry_runs).bytes(dtype)
+    }
+
+    fn needs(dry_runs: &[&Context]) -> Needs {
+        let mut all = Needs::default();
+        for run in dry_runs {
+            if let Runs::Dry(notes) = &run.runs {
+                all.extend(&lock(&notes.needs));
+            }
+        }
+        all
+    }
+
     /// Fills every new tensor with NaN, so that an element left unwritten shows.
     pub fn poisoned(mut self) -> Context {
         self.poison = true;
@@ -215,6 +227,11 @@ impl Context {
     /// Type of activations.
     pub fn dtype(&self) -> DType {
         self.target.dtype()
+    }
+
+    /// Whether nothing is computed.
+    pub(crate) fn is_dry(&self) -> bool {
+        matches!(self.runs, Runs::Dry(_))
     }
 
     /// Whether operations run on a GPU, or would.
@@ -266,9 +283,9 @@ impl Context {
     /// type.
     ///
     /// # Errors
-    /// If the workspace is used up, or a copy fails.
+    /// If the values are no whole rows, the workspace is used up, or a copy fails.
     pub fn upload(&self, values: &[f32], cols: usize) -> Result<Tensor> {
-        let mut tensor = self.tensor(values.len().checked_div(cols).unwrap_or(0), cols)?;
+        let mut tensor = self.tensor(rows_of(values, cols)?, cols)?;
         tensor.write(values)?;
         Ok(tensor)
     }
@@ -276,9 +293,9 @@ impl Context {
     /// As [`Context::upload`], in f32 on every device.
     ///
     /// # Errors
-    /// If the workspace is used up, or a copy fails.
+    /// If the values are no whole rows, the workspace is used up, or a copy fails.
     pub fn upload_f32(&self, values: &[f32], cols: usize) -> Result<Tensor> {
-        let mut tensor = self.tensor_f32(values.len().checked_div(cols).unwrap_or(0), cols)?;
+        let mut tensor = self.tensor_f32(rows_of(values, cols)?, cols)?;
         tensor.write(values)?;
         Ok(tensor)
     }
@@ -308,9 +325,36 @@ impl Context {
     /// # Errors
     /// If the workspace is used up, or a copy fails.
     pub fn copy(&self, x: View<'_>) -> Result<Tensor> {
+        self.check_of(x.dtype(), "copy", "x", x)?;
         let mut tensor = self.tensor_of(x.dtype(), x.rows(), x.cols())?;
         tensor.copy(x)?;
         Ok(tensor)
+    }
+
+    /// Checks that an operation can read `x`: activations, on this device.
+    pub(crate) fn check(&self, op: &'static str, what: &str, x: View<'_>) -> Result<()> {
+        self.check_of(self.dtype(), op, what, x)
+    }
+
+    /// As [`Context::check`], for what is f32 on every device.
+    pub(crate) fn check_f32(&self, op: &'static str, what: &str, x: View<'_>) -> Result<()> {
+        self.check_of(DType::F32, op, what, x)
+    }
+
+    fn check_of(&self, dtype: DType, op: &'static str, what: &str, x: View<'_>) -> Result<()> {
+        let here = match &self.runs {
+            Runs::On(Device::Host(_)) => x.region().is_on_host(),
+            Runs::On(Device::Cuda(cuda)) => x
+                .region()
+                .device()
+                .is_some_and(|(block, _)| block.is_on(cuda)),
+            // Nothing is read.
+            Runs::Dry(_) => true,
+        };
+        let type_of = || format!("type of {what}");
+        ensure(op, x.dtype() == dtype, &type_of(), x.dtype(), dtype)?;
+        let place = || format!("device of {what}");
+        ensure(op, here, &place(), "another one", "the operation's")
     }
 
     /// Runs an operation, which writes to `out`, on the device; a dry run notes it.
@@ -365,6 +409,15 @@ impl Context {
             Target::Cuda { .. } => self.tensor(rows, cols),
         }
     }
+}
+
+/// Rows that the values make up.
+fn rows_of(values: &[f32], cols: usize) -> Result<usize> {
+    let rows = values.len().checked_div(cols).unwrap_or(0);
+    let expected = format_args!("a multiple of {cols}");
+    let whole = rows * cols == values.len();
+    ensure("upload", whole, "number of values", values.len(), expected)?;
+    Ok(rows)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,9 +1,9 @@
-//! Types of stored weights.
+//! Types of weights and activations.
 
 use half::{bf16, f16};
 use std::fmt;
 
-/// The type of a weight's elements, little endian in memory.
+/// The type of a weight's or an activation's elements, little endian in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// IEEE single precision.

@@ -1,6 +1,7 @@
-//! Keys and values of the decoder, in pages, and whose rows a step has.
+//! Keys and values of the decoder, in pages.
 
-use crate::error::{Result, check, ensure};
+use crate::batch::Sequence;
+use crate::error::{Result, ensure};
 use crate::tensor::{Rows, Tensor, View};
 use crate::{Context, DType};
 
@@ -150,6 +151,20 @@ impl KvCache {
         Ok(())
     }
 
+    /// Checks that the cache is on the context's device, in its type, and has heads.
+    pub(crate) fn check_device(&self, cx: &Context, op: &'static str) -> Result<()> {
+        cx.check(op, "the keys and values", self.data.view())?;
+        let some = self.kv_heads > 0 && self.head_dim > 0;
+        let found = format_args!("{} of {}", self.kv_heads, self.head_dim);
+        ensure(
+            op,
+            some,
+            "heads of keys and values",
+            found,
+            "at least 1 of at least 1",
+        )
+    }
+
     /// Checks that every position of `batch` lies in a page of this cache.
     pub(crate) fn check(
         &self,
@@ -165,7 +180,7 @@ impl KvCache {
             format!("less than {}", self.layers),
         )?;
         for sequence in batch {
-            let needed = (sequence.start + sequence.rows).div_ceil(PAGE);
+            let needed = sequence.start.saturating_add(sequence.rows).div_ceil(PAGE);
             let enough = sequence.pages.len() >= needed;
             ensure(
                 op,
@@ -181,127 +196,4 @@ impl KvCache {
         }
         Ok(())
     }
-}
-
-/// Rows of a batch that are successive positions of one sequence.
-///
-/// A row's arithmetic depends on its sequence and on whether it was prompted or generated, on
-/// nothing else.
-#[derive(Clone, Copy, Debug)]
-pub struct Sequence<'a> {
-    /// Whether the rows were generated, and not part of a prompt.
-    pub generated: bool,
-    /// Position of the first row; the ones before it are in the cache.
-    pub start: usize,
-    /// Rows of the batch.
-    pub rows: usize,
-    /// The sequence's pages, in order.
-    pub pages: &'a [u32],
-}
-
-/// Positions of a prompt that a kernel attends from at a time.
-const TILE: usize = 64;
-
-/// The rows of one step: whose they are, on the host and where the device reads it.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    sequences: &'a [Sequence<'a>],
-    /// On a GPU: all tables, one after the other, as 32-bit integers.
-    tables: Tensor,
-    /// Where in it, in integers: rows, pages, tiles, decodes. Sequences come first.
-    offsets: [usize; 4],
-    tiles: usize,
-    decodes: usize,
-}
-
-impl<'a> Batch<'a> {
-    pub(crate) fn new(cx: &Context, sequences: &'a [Sequence<'a>]) -> Result<Batch<'a>> {
-        let (mut heads, mut rows, mut pages) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut tiles, mut decodes) = (Vec::new(), Vec::new());
-        let mut first_row = 0;
-        for (index, sequence) in sequences.iter().enumerate() {
-            let of = |n: usize| n as i32;
-            heads.extend([sequence.start, sequence.rows, first_row, pages.len()].map(of));
-            let positions = sequence.start..sequence.start + sequence.rows;
-            rows.extend(positions.flat_map(|position| [of(index), of(position)]));
-            pages.extend(sequence.pages.iter().map(|page| *page as i32));
-            match sequence.generated {
-                true => decodes.extend((0..sequence.rows).map(|row| of(first_row + row))),
-                false => {
-                    let starts = (0..sequence.rows).step_by(TILE);
-                    tiles.extend(starts.flat_map(|row| [of(index), of(row)]));
-                }
-            }
-            first_row += sequence.rows;
-        }
-        let parts = [&heads, &rows, &tiles, &pages, &decodes];
-        let mut ends = [0; 5];
-        let mut end = 0;
-        for (part, at) in parts.iter().zip(&mut ends) {
-            end += part.len();
-            *at = end;
-        }
-        let [heads_end, rows_end, tiles_end, pages_end, _] = ends;
-        Ok(Batch {
-            sequences,
-            tables: cx.integers(&parts.map(Vec::as_slice).concat())?,
-            offsets: [heads_end, tiles_end, rows_end, pages_end],
-            tiles: tiles.len() / 2,
-            decodes: decodes.len(),
-        })
-    }
-
-    /// The sequences, in the order of their rows.
-    pub fn sequences(&self) -> &'a [Sequence<'a>] {
-        self.sequences
-    }
-
-    /// For a kernel: `{start, rows, first row, first page}` of every sequence.
-    pub(crate) fn sequence_table(&self) -> u64 {
-        self.table(0)
-    }
-
-    /// For a kernel: `{sequence, position}` of every row.
-    pub(crate) fn row_table(&self) -> u64 {
-        self.table(self.offsets[0])
-    }
-
-    /// For a kernel: the sequences' pages.
-    pub(crate) fn page_table(&self) -> u64 {
-        self.table(self.offsets[1])
-    }
-
-    /// For a kernel: `{sequence, first of its rows}` of every tile of prompted rows, and how many
-    /// there are.
-    pub(crate) fn tile_table(&self) -> (u64, usize) {
-        (self.table(self.offsets[2]), self.tiles)
-    }
-
-    /// For a kernel: the generated rows, and how many there are.
-    pub(crate) fn decode_table(&self) -> (u64, usize) {
-        (self.table(self.offsets[3]), self.decodes)
-    }
-
-    /// The longest sequence of generated rows, in tokens.
-    pub(crate) fn longest_generated(&self) -> usize {
-        let generated = self.sequences.iter().filter(|s| s.generated);
-        generated.map(|s| s.start + s.rows).max().unwrap_or(0)
-    }
-
-    fn table(&self, offset: usize) -> u64 {
-        match self.tables.view().address() {
-            0 => 0,
-            address => address + (offset * size_of::<i32>()) as u64,
-        }
-    }
-}
-
-/// Checks that the sequences make up the rows of a batch.
-pub(crate) fn check_rows(op: &'static str, rows: usize, batch: &[Sequence<'_>]) -> Result<()> {
-    check(
-        op,
-        "rows of the batch",
-        rows,
-        batch.iter().map(|s| s.rows).sum(),
-    )
 }

@@ -1,22 +1,30 @@
 //! The operations of Gamut's forward pass.
 //!
-//! Every operation is one file in [`ops`]: its contract (formula, shapes, source), the public
-//! function that checks every dimension and dispatches on the device, the formula in f64 that it
-//! is verified against, the implementation for the host, and the cases that tests and benchmarks
-//! draw inputs from. [`registry`] lists them all; [`verify`] runs them on a device.
+//! Every operation is two files side by side. `ops/NAME.rs` has its contract (formula, shapes,
+//! source), the public function that checks every dimension and dispatches on the device, the
+//! formula in f64 that it is verified against, the implementation for the host, the launch on a
+//! GPU, and the cases that tests and benchmarks draw inputs from; `ops/NAME.cu` has its kernels.
+//! [`registry`] lists them all; [`verify()`] runs them on a device.
+//!
+//! Where a contract names no type, elements are those of the device's activations: f32 on the
+//! host, bf16 or f32 on a GPU. Every operation can fail, beside what its own documentation says,
+//! if an argument is on another device or of another type, or a kernel cannot be compiled or
+//! launched; that a launched kernel failed shows where its results are copied to the host.
 //!
 //! | item | what it is |
 //! |---|---|
 //! | [`Host`] | the CPU: a pool of threads and an instruction set |
+//! | [`Cuda`] | a GPU, or the virtual one, with the weights and kernels that are loaded on it |
 //! | [`Context`] | a device and its workspace; or a dry run, which finds sizes and counts work |
-//! | [`Tensor`], [`View`], [`ViewMut`] | activations, f32, row-major |
+//! | [`Tensor`], [`View`], [`ViewMut`] | activations, row-major |
 //! | [`Weight`], [`Linear`] | weights as they lie in the checkpoint, f32, f16 or bf16 |
-//! | [`KvCache`] | keys and values of the decoder, in pages of [`PAGE`] tokens |
+//! | [`KvCache`], [`Batch`] | keys and values of the decoder, in pages of [`PAGE`] tokens; the rows of a step |
 //!
 //! Results do not depend on company: a row of any operation has the same bits alone or among
-//! others, on any number of threads, and with any instruction set.
+//! others; on the host on any number of threads and with any instruction set.
 
 mod arena;
+mod batch;
 mod case;
 mod context;
 mod cuda;
@@ -33,13 +41,14 @@ mod verify;
 mod weight;
 mod work;
 
+pub use batch::{Batch, Sequence};
 pub use case::{Case, Trial};
 pub use context::{Context, Device, DeviceChoice, Target};
 pub use cuda::{Assembly, Cuda, Driver, assemble};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use host::{Host, Isa};
-pub use kv_cache::{Batch, KvCache, PAGE, Sequence};
+pub use kv_cache::{KvCache, PAGE};
 pub use ops::{Op, registry};
 pub use sampling::{History, Sampling};
 pub use tensor::{Tensor, View, ViewMut};

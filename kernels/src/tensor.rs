@@ -2,7 +2,7 @@
 
 use crate::DType;
 use crate::arena::Region;
-use crate::error::Result;
+use crate::error::{Result, ensure};
 use std::ops::Range;
 
 /// A matrix `[rows, cols]` in the workspace of the [`Context`](crate::Context) that made it; its
@@ -119,12 +119,12 @@ impl Tensor {
 
     fn check(&self, row: usize, rows: usize, col: usize, cols: usize) {
         assert!(
-            row + rows <= self.rows,
+            fits(row, rows, self.rows),
             "rows {row}+{rows} of {}",
             self.rows
         );
         assert!(
-            col + cols <= self.cols,
+            fits(col, cols, self.cols),
             "columns {col}+{cols} of {}",
             self.cols
         );
@@ -171,7 +171,16 @@ impl Tensor {
 
     /// Puts `values`, rounded to the tensor's type, over the rows from `row` on.
     pub(crate) fn write_rows(&mut self, row: usize, values: &[f32]) -> Result<()> {
-        let start = row * self.cols;
+        let start = row.saturating_mul(self.cols);
+        let room = (self.rows * self.cols).saturating_sub(start);
+        let most = format_args!("at most {room}");
+        ensure(
+            "write",
+            values.len() <= room,
+            "number of values",
+            values.len(),
+            most,
+        )?;
         if let Some((block, offset)) = self.region.device() {
             let mut bytes = Vec::with_capacity(values.len() * self.dtype.size());
             self.dtype.narrow(values, &mut bytes);
@@ -184,6 +193,15 @@ impl Tensor {
 
     /// Puts `bytes` into the head of a tensor on a GPU.
     pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        let room = self.region.len();
+        let most = format_args!("at most {room}");
+        ensure(
+            "write",
+            bytes.len() <= room,
+            "number of bytes",
+            bytes.len(),
+            most,
+        )?;
         match self.region.device() {
             Some((block, offset)) => block.write(offset, bytes),
             None => Ok(()),
@@ -222,6 +240,11 @@ impl<'a> View<'a> {
         self.dtype
     }
 
+    /// The memory that the elements lie in.
+    pub(crate) fn region(&self) -> &'a Region {
+        self.region
+    }
+
     /// Elements from one row's start to the next one's.
     pub(crate) fn stride(&self) -> usize {
         self.stride
@@ -252,7 +275,7 @@ impl<'a> View<'a> {
     /// If the rows do not exist.
     pub fn rows_from(&self, from: usize, rows: usize) -> View<'a> {
         assert!(
-            from + rows <= self.rows,
+            fits(from, rows, self.rows),
             "rows {from}+{rows} of {}",
             self.rows
         );
@@ -315,6 +338,11 @@ impl<'a> View<'a> {
         }
         Ok(rows().flat_map(|r| self.row(r).iter().copied()).collect())
     }
+}
+
+/// Whether `count` from `from` on are among `all`.
+fn fits(from: usize, count: usize, all: usize) -> bool {
+    from <= all && count <= all - from
 }
 
 /// Rows of an f32 matrix on the host.

@@ -3,8 +3,8 @@
 
 use super::Driver;
 use crate::error::Error;
-use cudarc::driver::DriverError;
 use cudarc::driver::sys;
+use cudarc::driver::{CudaContext, DriverError};
 use libloading::Library;
 use std::ffi::c_char;
 use std::path::PathBuf;
@@ -25,12 +25,23 @@ pub(super) fn load(driver: Driver) -> Result<(), String> {
             --device virtual emulates a GPU, --device host needs none"
             .to_owned());
     }
+    // SAFETY: the symbol is only looked up.
+    if unsafe { sys::culib().get::<*const ()>(b"cuFuncGetParamInfo\0") }.is_err() {
+        return Err("the CUDA driver is older than 12.4; kernels need one of CUDA 13".to_owned());
+    }
     match (driver, is_virtual()) {
         (Driver::Hardware, true) | (Driver::Virtual, false) => {
             Err("another CUDA driver was loaded into this process before".to_owned())
         }
         _ => Ok(()),
     }
+}
+
+/// Whether there is a GPU with its driver.
+pub(super) fn has_gpu() -> bool {
+    // SAFETY: as in `load`.
+    let present = unsafe { sys::is_culib_present() };
+    present && CudaContext::device_count().is_ok_and(|count| count > 0)
 }
 
 /// Loads the virtual driver under the real one's name, so that it is found in its place.
@@ -82,6 +93,14 @@ pub(super) fn error(what: String, e: DriverError) -> Error {
     Error::Cuda {
         what,
         reason: format!("{name}{text}{fault}"),
+    }
+}
+
+/// That memory could not be had: because there is too little, or because the GPU failed before.
+pub(super) fn memory_error(what: &'static str, bytes: usize, e: DriverError) -> Error {
+    match e.0 {
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { what, bytes },
+        _ => error(format!("taking {bytes} bytes for {what}"), e),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::weights::Needs;
 use super::{Cuda, driver};
 use crate::DType;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check};
 use crate::tensor::{Tensor, View, ViewMut};
 use cudarc::driver::{CudaFunction, CudaModule, DriverError, LaunchConfig, PushKernelArg, sys};
 use cudarc::nvrtc::Ptx;
@@ -201,21 +201,25 @@ impl Launcher<'_> {
     }
 }
 
-/// Kernels by their source's file, name and macros.
-pub(crate) type Kernels = HashMap<(&'static str, &'static str, Vec<Define>), &'static CudaSource>;
+/// A kernel: its source's file, its name, and the macros.
+type KernelKey = (&'static str, &'static str, Vec<Define>);
+/// Kernels with their sources.
+pub(crate) type Kernels = HashMap<KernelKey, &'static CudaSource>;
 
 /// Loaded modules and the kernels taken from them.
 #[derive(Default)]
 pub(super) struct Functions {
     modules: HashMap<(&'static str, Vec<Define>), Arc<CudaModule>>,
-    functions: HashMap<(&'static str, Vec<Define>), Arc<Function>>,
+    functions: HashMap<KernelKey, Arc<Function>>,
 }
 
 /// A kernel that is loaded.
 struct Function {
     function: CudaFunction,
-    /// Bytes of each parameter, where the driver tells.
-    parameters: Option<Vec<usize>>,
+    /// Bytes of each parameter.
+    parameters: Vec<usize>,
+    /// Threads of a block, by its launch bounds.
+    threads: u32,
     /// Dynamic shared memory that it may have, in bytes.
     shared: Mutex<usize>,
 }
@@ -238,17 +242,17 @@ impl Cuda {
             .map(|(index, arg)| arg.value(kernel, index))
             .collect::<Result<Vec<Value>>>()?;
         let found: Vec<usize> = values.iter().map(Value::bytes).collect();
-        if let Some(expected) = &function.parameters
-            && *expected != found
-        {
-            return Err(Error::Argument {
-                op: kernel,
-                what: "bytes of the kernel's arguments".to_owned(),
-                expected: format!("{expected:?}"),
-                found: format!("{found:?}"),
-            });
-        }
+        check(
+            kernel,
+            "bytes of the kernel's arguments",
+            &found,
+            &function.parameters,
+        )?;
+        // A kernel has the launch bounds that it is written for.
+        check(kernel, "threads of a block", grid.threads, function.threads)?;
         let failed = |e| driver::error(format!("launching {kernel} on {:?}", grid), e);
+        let context = self.stream.context();
+        context.bind_to_thread().map_err(failed)?;
         function.allow_shared(grid.shared).map_err(failed)?;
         let blocks = grid.blocks.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let config = LaunchConfig {
@@ -322,15 +326,17 @@ impl Cuda {
         kernel: &'static str,
         defines: &[Define],
     ) -> Result<Arc<Function>> {
-        let key = (kernel, defines.to_vec());
+        let key = (source.file, kernel, defines.to_vec());
         if let Some(function) = self.functions().functions.get(&key) {
             return Ok(function.clone());
         }
-        let function = self.module(source, defines)?.load_function(kernel);
         let failed = |e| driver::error(format!("loading {kernel} of {}", source.file), e);
-        let function = function.map_err(failed)?;
+        let module = self.module(source, defines)?;
+        self.stream.context().bind_to_thread().map_err(failed)?;
+        let function = module.load_function(kernel).map_err(failed)?;
         let function = Arc::new(Function {
-            parameters: parameters(&function),
+            parameters: parameters(&function).map_err(failed)?,
+            threads: function.max_threads_per_block().map_err(failed)? as u32,
             function,
             shared: Mutex::new(SHARED),
         });
@@ -353,14 +359,13 @@ impl Function {
     }
 }
 
-/// Bytes of each parameter of a kernel; none if the driver is too old to tell.
-fn parameters(function: &CudaFunction) -> Option<Vec<usize>> {
-    // SAFETY: the driver is loaded; the symbol is only looked up.
-    unsafe { sys::culib().get::<*const ()>(b"cuFuncGetParamInfo\0") }.ok()?;
+/// Bytes of each parameter of a kernel.
+fn parameters(function: &CudaFunction) -> std::result::Result<Vec<usize>, DriverError> {
     let mut parameters = Vec::new();
     loop {
         let (mut offset, mut size) = (0, 0);
-        // SAFETY: the function is loaded, and two sizes are written.
+        // SAFETY: the function is loaded, `driver::load` has seen that the driver has the call, and
+        // two sizes are written.
         let info = unsafe {
             sys::cuFuncGetParamInfo(
                 function.cu_function(),
@@ -371,8 +376,9 @@ fn parameters(function: &CudaFunction) -> Option<Vec<usize>> {
         };
         match info {
             sys::CUresult::CUDA_SUCCESS => parameters.push(size),
-            sys::CUresult::CUDA_ERROR_INVALID_VALUE => return Some(parameters),
-            _ => return None,
+            // That is how drivers say that there are no more.
+            sys::CUresult::CUDA_ERROR_INVALID_VALUE => return Ok(parameters),
+            _ => return Err(DriverError(info)),
         }
     }
 }

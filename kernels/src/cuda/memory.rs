@@ -1,7 +1,7 @@
 //! Blocks of a GPU's memory and copies to and from them.
 #![allow(unsafe_code)]
 
-use super::driver;
+use super::{Cuda, driver};
 use crate::error::{Error, Result};
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, result};
 use std::fmt;
@@ -24,7 +24,7 @@ impl DeviceBlock {
     ) -> Result<DeviceBlock> {
         // SAFETY: whoever reads the block has written it before, as with any workspace.
         let slice = unsafe { stream.alloc::<u8>(bytes) };
-        let slice = slice.map_err(|_| Error::OutOfMemory { what, bytes })?;
+        let slice = slice.map_err(|e| driver::memory_error(what, bytes, e))?;
         let (address, _) = slice.device_ptr(stream);
         Ok(DeviceBlock {
             stream: stream.clone(),
@@ -32,6 +32,11 @@ impl DeviceBlock {
             bytes,
             _slice: slice,
         })
+    }
+
+    /// Whether the block is on this GPU, as it was opened.
+    pub(crate) fn is_on(&self, cuda: &Cuda) -> bool {
+        Arc::ptr_eq(&self.stream, &cuda.stream)
     }
 
     pub(crate) fn address(&self) -> u64 {

@@ -1,3 +1,4 @@
+#![allow(unsafe_code)] // one setting of cudarc's
 //! The CUDA device: a GPU through its driver, or the virtual GPU through the same interface.
 //!
 //! Kernels are compiled by NVRTC for the GPU that is found and kept on disk ([`cache`]). A GPU
@@ -21,6 +22,7 @@ pub(crate) use weights::Needs;
 use crate::DType;
 use crate::error::{Error, Result};
 use compiler::Compiler;
+use cudarc::driver::sys::CUdevice_attribute;
 use cudarc::driver::{CudaContext, CudaStream};
 use launch::Functions;
 use std::collections::HashMap;
@@ -47,7 +49,12 @@ impl Driver {
     }
 }
 
-/// A GPU with what is loaded on it: kernels and weights.
+/// Shared memory that the largest block takes, in bytes: attention of generated rows in f32, with
+/// heads of 128.
+const SHARED_NEEDED: i32 = 147_968;
+
+/// A GPU with what is loaded on it: kernels and weights. What was loaded stays until this is
+/// dropped.
 pub struct Cuda {
     driver: Driver,
     name: String,
@@ -84,7 +91,6 @@ impl Cuda {
         };
         let context = CudaContext::new(0).map_err(failed("opening the GPU"))?;
         // One stream: events between buffers would only cost time.
-        #[allow(unsafe_code)]
         // SAFETY: all work of this context is on the one stream made below.
         unsafe {
             context.disable_event_tracking();
@@ -101,6 +107,16 @@ impl Cuda {
                 format!("{name} has compute capability {major}.{minor}, expected 8.0 or more");
             return Err(missing(reason));
         }
+        let shared = context
+            .attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+            .map_err(failed("asking for the shared memory"))?;
+        if shared < SHARED_NEEDED {
+            let reason = format!(
+                "{name} has {shared} bytes of shared memory a block, expected {SHARED_NEEDED} or \
+                more, as A100 and H100 have"
+            );
+            return Err(missing(reason));
+        }
         let compiler = Compiler::new(driver, (major, minor)).map_err(missing)?;
         Ok(Arc::new(Cuda {
             driver,
@@ -111,6 +127,11 @@ impl Cuda {
             functions: Mutex::default(),
             weights: RwLock::default(),
         }))
+    }
+
+    /// Whether there is a GPU with its driver; whether all else is there, opening it says.
+    pub fn is_present() -> bool {
+        driver::has_gpu()
     }
 
     /// The driver.

@@ -28,10 +28,7 @@ impl<'a> Uploader<'a> {
     /// An uploader for `bytes` bytes in all.
     pub(super) fn new(cuda: &'a Cuda, bytes: usize) -> Result<Uploader<'a>> {
         let piece_bytes = bytes.clamp(1, PIECE);
-        let no_memory = |_| Error::OutOfMemory {
-            what: "pinned memory",
-            bytes: 2 * piece_bytes,
-        };
+        let no_memory = |e| driver::memory_error("pinned memory", 2 * piece_bytes, e);
         let context = cuda.stream.context();
         let piece = || -> std::result::Result<_, DriverError> {
             // Not write-combined: threads write it in any order.

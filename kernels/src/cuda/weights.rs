@@ -10,6 +10,7 @@ use super::{Cuda, DeviceBlock, Launcher};
 use crate::DType;
 use crate::error::{Error, Result};
 use crate::weight::{Linear, Weight};
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
@@ -27,6 +28,14 @@ pub(crate) struct Needs {
 }
 
 impl Needs {
+    /// Bytes of the weights on a GPU for `activations`, each counted once.
+    pub(crate) fn bytes(&self, activations: DType) -> usize {
+        let mut keys = HashSet::new();
+        let new = |need: &&Need| keys.insert(need.key());
+        let weights = self.weights.iter().filter(new);
+        weights.map(|need| need.bytes(activations)).sum()
+    }
+
     /// Adds another run's.
     pub(crate) fn extend(&mut self, other: &Needs) {
         self.weights.extend(other.weights.iter().cloned());
@@ -51,46 +60,63 @@ pub(crate) enum Need {
     Words(Arc<[u32]>),
 }
 
-/// Identifies what is loaded: its layout, and where its bytes are on the host. The store keeps
-/// these alive, so no other weight can come to have the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Identifies what is loaded: its layout, and for every part where its bytes are on the host and
+/// what they are. The store keeps these alive, so no other weight can come to have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     layout: Layout,
-    start: usize,
-    bytes: usize,
+    parts: Vec<Option<Part>>,
 }
+
+/// Address, rows, columns and type of a weight.
+type Part = (usize, usize, usize, DType);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Layout {
     /// A matrix alone lies as a stack of one does.
     Matrix,
     Bias,
-    Convolution,
+    Convolution {
+        taps: usize,
+    },
     Words,
+}
+
+fn part(weight: &Weight) -> Part {
+    let start = weight.data().as_ptr() as usize;
+    (start, weight.rows(), weight.cols(), weight.dtype())
 }
 
 impl Key {
     fn weight(weight: &Weight) -> Key {
         Key {
             layout: Layout::Matrix,
-            start: weight.data().as_ptr() as usize,
-            bytes: weight.bytes(),
+            parts: vec![Some(part(weight))],
         }
     }
 
     fn linear(layout: Layout, linear: &Linear) -> Key {
+        let parts = linear.parts().iter();
         Key {
             layout,
-            bytes: linear.parts().iter().map(|(w, _)| w.bytes()).sum(),
-            ..Key::weight(&linear.parts()[0].0)
+            parts: parts.map(|(weight, _)| Some(part(weight))).collect(),
+        }
+    }
+
+    fn bias(linear: &Linear) -> Key {
+        // Where a part has no bias, its matrix says how many zeros there are.
+        let parts = linear.parts().iter();
+        let parts = parts.flat_map(|(w, bias)| [bias.as_ref().map(part), Some(part(w))]);
+        Key {
+            layout: Layout::Bias,
+            parts: parts.collect(),
         }
     }
 
     fn words(words: &Arc<[u32]>) -> Key {
         Key {
             layout: Layout::Words,
-            start: words.as_ptr() as usize,
-            bytes: size_of_val(&**words),
+            parts: vec![Some((words.as_ptr() as usize, 1, words.len(), DType::F32))],
         }
     }
 }
@@ -100,8 +126,8 @@ impl Need {
         match self {
             Need::Weight(w) => Key::weight(w),
             Need::Linear(l) => Key::linear(Layout::Matrix, l),
-            Need::Bias(l) => Key::linear(Layout::Bias, l),
-            Need::Convolution(l, _) => Key::linear(Layout::Convolution, l),
+            Need::Bias(l) => Key::bias(l),
+            Need::Convolution(l, taps) => Key::linear(Layout::Convolution { taps: *taps }, l),
             Need::Words(words) => Key::words(words),
         }
     }
@@ -143,16 +169,19 @@ impl Need {
             return Ok(());
         }
         let row_bytes = self.pitch() * activations.size();
+        if row_bytes == 0 {
+            return Ok(());
+        }
         let mut scratch = Scratch::default();
         for (row, to) in rows.zip(to.chunks_exact_mut(row_bytes)) {
             match self {
                 Need::Weight(w) => scratch.copy(w, row, activations, to)?,
                 Need::Linear(l) => {
-                    let (weight, row) = l.part(row).unwrap_or((&l.parts()[0].0, 0));
+                    let (weight, row) = l.part(row).ok_or(io::ErrorKind::UnexpectedEof)?;
                     scratch.copy(weight, row, activations, to)?;
                 }
                 Need::Convolution(l, taps) => {
-                    let (weight, row) = l.part(row).unwrap_or((&l.parts()[0].0, 0));
+                    let (weight, row) = l.part(row).ok_or(io::ErrorKind::UnexpectedEof)?;
                     let straight = scratch.widen(weight, row)?;
                     let channels = straight.len() / taps;
                     let turned = (0..straight.len()).map(|i| {
@@ -230,9 +259,10 @@ impl Cuda {
     pub(crate) fn load_weights(&self, needs: &[Need]) -> Result<()> {
         let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
         let mut missing: Vec<Need> = Vec::new();
-        let mut keys = std::collections::HashSet::new();
+        let mut keys = HashSet::new();
         for need in needs {
-            if !weights.contains_key(&need.key()) && keys.insert(need.key()) {
+            let known = weights.contains_key(&need.key());
+            if !known && keys.insert(need.key()) {
                 missing.push(need.clone());
             }
         }
@@ -240,6 +270,7 @@ impl Cuda {
             return Ok(());
         }
         let bytes = missing.iter().map(|need| need.bytes(self.dtype)).sum();
+        let bytes = Ord::max(bytes, ALIGN);
         let block = self.allocate(bytes, "the weights")?;
         let mut uploader = Uploader::new(self, bytes)?;
         let mut offset = 0;
@@ -266,13 +297,13 @@ impl Cuda {
         Ok(())
     }
 
-    fn place(&self, key: Key) -> Result<Place> {
+    fn place(&self, key: &Key) -> Result<Place> {
         let weights = self.weights.read().unwrap_or_else(PoisonError::into_inner);
         let missing = || Error::Cuda {
-            what: format!("a weight of {} bytes", key.bytes),
+            what: format!("a weight of {:?}", key.parts),
             reason: "was not loaded".to_owned(),
         };
-        Ok(weights.get(&key).ok_or_else(missing)?.place)
+        Ok(weights.get(key).ok_or_else(missing)?.place)
     }
 }
 
@@ -299,7 +330,7 @@ impl Launcher<'_> {
 
     /// As [`Launcher::linear`], for a convolution of so many taps.
     pub(crate) fn convolution(&self, linear: &Linear, taps: usize) -> Result<(u64, usize, u64)> {
-        let key = Key::linear(Layout::Convolution, linear);
+        let key = Key::linear(Layout::Convolution { taps }, linear);
         let place = self.find(key, || Need::Convolution(linear.clone(), taps))?;
         Ok((place.address, place.pitch, self.bias(linear)?))
     }
@@ -314,14 +345,14 @@ impl Launcher<'_> {
         if linear.parts().iter().all(|(_, bias)| bias.is_none()) {
             return Ok(0);
         }
-        let key = Key::linear(Layout::Bias, linear);
+        let key = Key::bias(linear);
         Ok(self.find(key, || Need::Bias(linear.clone()))?.address)
     }
 
     /// Where a weight is. On a dry run it is noted.
     fn find(&self, key: Key, need: impl FnOnce() -> Need) -> Result<Place> {
         match self {
-            Launcher::Gpu(cuda) => cuda.place(key),
+            Launcher::Gpu(cuda) => cuda.place(&key),
             Launcher::Plan { needs, .. } => {
                 let mut needs = needs.lock().unwrap_or_else(PoisonError::into_inner);
                 needs.weights.push(need());

@@ -2,8 +2,8 @@
 //!
 //! A batch of problems of the same heads: the windows of an expert, or both directions of the
 //! cross-attention. `q` `[Tq, heads * head_dim]`, `k` and `v` `[Tk, heads * head_dim]`; the output
-//! `[sum of Tq, heads * head_dim]` holds the problems one after the other. All f32.
-//! CudaSource: Vaswani et al., arXiv 1706.03762, section 3.2.
+//! `[sum of Tq, heads * head_dim]` holds the problems one after the other.
+//! Source: Vaswani et al., arXiv 1706.03762, section 3.2.
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
@@ -43,6 +43,9 @@ pub fn attention(cx: &Context, heads: usize, problems: &[Qkv<'_>]) -> Result<Ten
     )?;
     let (mut operations, mut elements) = (0, 0);
     for Qkv { q, k, v } in problems {
+        for (what, x) in [("q", q), ("k", k), ("v", v)] {
+            cx.check(OP, what, *x)?;
+        }
         check(OP, "columns of q", q.cols(), width)?;
         check(OP, "columns of k", k.cols(), width)?;
         check(OP, "columns of v", v.cols(), width)?;

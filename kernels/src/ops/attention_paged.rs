@@ -1,7 +1,7 @@
 //! Causal grouped-query attention over paged keys and values, for prompts in chunks and for
 //! single tokens alike: `softmax(q k^T / sqrt(head_dim)) v` over the positions up to the row's own.
 //!
-//! `q` `[M, heads * head_dim]` f32; query head `h` reads key-value head `h / (heads / kv_heads)`;
+//! `q` `[M, heads * head_dim]`; query head `h` reads key-value head `h / (heads / kv_heads)`;
 //! the output is like `q`. Pages are taken in ascending order, whatever the chunk.
 //! Sources: Ainslie et al., arXiv 2305.13245 (grouped queries); Kwon et al., arXiv 2309.06180
 //! (pages).
@@ -13,9 +13,9 @@ use crate::case::{Case, Inputs, Trial};
 use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, ensure};
 use crate::host::softmax::{Attention, BLOCK, scratch_len};
-use crate::kv_cache::{KvCache, PAGE, Sequence, check_rows};
+use crate::kv_cache::{KvCache, PAGE};
 use crate::tensor::{Tensor, View, ViewMut};
-use crate::{Batch, Context, Host, Work, reference};
+use crate::{Batch, Context, Host, Sequence, Work, reference};
 use std::ops::Range;
 
 /// Attention of every row over its sequence, whose keys and values up to the row are in `layer`.
@@ -32,6 +32,8 @@ pub fn attention_paged<'a>(
 ) -> Result<Tensor> {
     const OP: &str = "attention_paged";
     let q = q.into();
+    cx.check(OP, "q", q)?;
+    kv.check_device(cx, OP)?;
     let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
     let group_width = q.cols() / kv_heads.max(1);
     let fits = group_width * kv_heads == q.cols() && group_width.is_multiple_of(head_dim);
@@ -43,7 +45,7 @@ pub fn attention_paged<'a>(
         format!("a multiple of {kv_heads} x {head_dim}"),
     )?;
     let sequences = batch.sequences();
-    check_rows(OP, q.rows(), sequences)?;
+    batch.check(cx, OP, q.rows())?;
     kv.check(OP, layer, sequences)?;
     let pairs: usize = sequences
         .iter()

@@ -1,7 +1,7 @@
 //! Average pooling by two over time: `y[t] = (x[2t] + x[2t + 1]) / 2`.
 //!
-//! `x` `[2T, d]` f32 (50 frames a second), `y` the first `rows` of `[T, d]` (25 tokens a second).
-//! CudaSource: GaMMA, arXiv 2605.00371, the audio encoder's rate of 25 tokens a second.
+//! `x` `[2T, d]` (50 frames a second), `y` the first `rows` of `[T, d]` (25 tokens a second).
+//! Source: GaMMA, arXiv 2605.00371, the audio encoder's rate of 25 tokens a second.
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
@@ -20,6 +20,8 @@ pub fn avg_pool<'a, 'b>(
     y: impl Into<ViewMut<'b>>,
 ) -> Result<()> {
     let (x, mut y) = (x.into(), y.into());
+    cx.check("avg_pool", "x", x)?;
+    cx.check("avg_pool", "the output", y.as_view())?;
     check("avg_pool", "columns of the output", y.cols(), x.cols())?;
     let most = x.rows() / 2;
     ensure(

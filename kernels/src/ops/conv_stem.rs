@@ -1,9 +1,9 @@
 //! The convolution stem of a Whisper encoder, with the position table:
 //! `h = gelu(conv(mel, W_1) + b_1)`, `y = gelu(conv(h, W_2, stride 2) + b_2) + positions`.
 //!
-//! Kernels of three frames, one frame of zeros on either side. `mel` `[bins, 2T]` f32, `W_1`
-//! `[d, bins, 3]`, `W_2` `[d, d, 3]`, `positions` `[T, d]` as stored, `y` `[T, d]` f32.
-//! CudaSource: Whisper, arXiv 2212.04356, section 2.2.
+//! Kernels of three frames, one frame of zeros on either side. `mel` `[bins, 2T]`, `W_1`
+//! `[d, bins, 3]`, `W_2` `[d, d, 3]`, `positions` `[T, d]` as stored, `y` `[T, d]`. `mel` is f32 on every device.
+//! Source: Whisper, arXiv 2212.04356, section 2.2.
 
 use super::Op;
 use super::gemm::{Gemm, TILE_128};
@@ -37,6 +37,7 @@ pub struct ConvStem {
 /// If a dimension does not fit, or the workspace is used up.
 pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) -> Result<Tensor> {
     let mel = mel.into();
+    cx.check_f32("conv_stem", "mel", mel)?;
     let (frames, d) = (stem.positions.rows(), stem.positions.cols());
     check("conv_stem", "frames of mel", mel.cols(), 2 * frames)?;
     check(

@@ -1,7 +1,7 @@
 //! Embeddings of the prompt: a row of the table for a token, a row of the projected audio for a
 //! position of the placeholder.
 //!
-//! `table` `[V, D]` as stored, `audio` `[N, D]` f32, `y` `[sources.len(), D]` f32.
+//! `table` `[V, D]` as stored, `audio` `[N, D]`, `y` `[sources.len(), D]`.
 //! Source: LLaVA, arXiv 2304.08485, section 4.1: projected features stand among word embeddings.
 
 use super::Op;
@@ -32,6 +32,7 @@ pub fn embed(
     sources: &[Source],
 ) -> Result<Tensor> {
     if let Some(audio) = &audio {
+        cx.check("embed", "the audio", *audio)?;
         check("embed", "columns of the audio", audio.cols(), table.cols())?;
     }
     let audio_rows = audio.map_or(0, |a| a.rows());

@@ -1,6 +1,6 @@
 //! Rows picked by number: `y[i] = x[rows[i]]`, such as the last position of every sequence.
 //!
-//! `x` `[M, D]` f32, `y` `[rows.len(), D]`.
+//! `x` `[M, D]`, `y` `[rows.len(), D]`.
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
@@ -15,6 +15,7 @@ use crate::{Context, Work, reference};
 /// If a row does not exist, or the workspace is used up.
 pub fn gather<'a>(cx: &Context, x: impl Into<View<'a>>, rows: &[usize]) -> Result<Tensor> {
     let x = x.into();
+    cx.check("gather", "x", x)?;
     for row in rows {
         let limit = format!("less than {}", x.rows());
         ensure("gather", *row < x.rows(), "row", row, limit)?;

@@ -147,6 +147,11 @@ fn run(
     out: &mut ViewMut<'_>,
     epilogue: Epilogue,
 ) -> Result<()> {
+    cx.check(op, "x", x)?;
+    match epilogue {
+        Epilogue::F32 => cx.check_f32(op, "the output", out.as_view())?,
+        _ => cx.check(op, "the output", out.as_view())?,
+    }
     check(op, "columns of x", x.cols(), w.inputs())?;
     check(op, "rows of the output", out.rows(), x.rows())?;
     match epilogue {

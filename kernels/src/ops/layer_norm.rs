@@ -1,7 +1,7 @@
 //! Layer normalisation: `y = (x - mean(x)) / sqrt(var(x) + eps) * w + b`, row by row.
 //!
-//! `x`, `y` `[M, D]` f32; `w`, `b` `[D]` as stored; the variance is the biased one.
-//! CudaSource: Ba, Kiros and Hinton, arXiv 1607.06450, section 3.
+//! `x`, `y` `[M, D]`; `w`, `b` `[D]` as stored; the variance is the biased one.
+//! Source: Ba, Kiros and Hinton, arXiv 1607.06450, section 3.
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
@@ -29,6 +29,7 @@ pub struct LayerNorm {
 /// If the width of `x` is not that of the weights, or the workspace is used up.
 pub fn layer_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &LayerNorm) -> Result<Tensor> {
     let x = x.into();
+    cx.check("layer_norm", "x", x)?;
     for (what, weight) in [("weight", &norm.weight), ("bias", &norm.bias)] {
         check(
             "layer_norm",

@@ -12,7 +12,7 @@
 //!
 //! `bank` has triangles between neighbours of `b` on Slaney's mel scale (linear below 1 kHz,
 //! logarithmic above) from 0 to 8 kHz, each of unit area. `y` is `[windows * num_mel_bins, 3000]`.
-//! CudaSource: Whisper (arXiv 2212.04356); the scale is that of M. Slaney, Auditory Toolbox (1998).
+//! Source: Whisper (arXiv 2212.04356); the scale is that of M. Slaney, Auditory Toolbox (1998).
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};

@@ -1,7 +1,7 @@
 //! Root-mean-square normalisation: `y = x / sqrt(mean(x^2) + eps) * w`, row by row.
 //!
 //! `x`, `y` `[M, D]`; `w` `[D]` as stored.
-//! CudaSource: Zhang and Sennrich, arXiv 1910.07467, equation 4.
+//! Source: Zhang and Sennrich, arXiv 1910.07467, equation 4.
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
@@ -27,6 +27,7 @@ pub struct RmsNorm {
 /// If the width of `x` is not that of the weight, or the workspace is used up.
 pub fn rms_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &RmsNorm) -> Result<Tensor> {
     let x = x.into();
+    cx.check("rms_norm", "x", x)?;
     check(
         "rms_norm",
         "weight",

@@ -14,9 +14,9 @@ use crate::case::{Case, Inputs, Trial};
 use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, check, ensure};
 use crate::host::simd::{Kernel, LANES, Simd};
-use crate::kv_cache::{KvCache, PAGE, Sequence, check_rows};
+use crate::kv_cache::{KvCache, PAGE};
 use crate::tensor::Tensor;
-use crate::{Batch, Context, DType, Host, Work, reference};
+use crate::{Batch, Context, DType, Host, Sequence, Work, reference};
 
 /// Cosines and sines of every position and frequency.
 ///
@@ -38,15 +38,16 @@ impl Rope {
         let frequencies = frequencies(theta, head_dim);
         let half = frequencies.len();
         let mut table = cx.tensor_f32(positions, 2 * half)?;
-        let mut row = vec![0.0; 2 * half];
-        for position in 0..positions {
-            let (cos, sin) = row.split_at_mut(half);
-            for ((cos, sin), frequency) in cos.iter_mut().zip(sin).zip(&frequencies) {
-                let angle = f64::from(position as f32 * frequency);
-                (*cos, *sin) = (angle.cos() as f32, angle.sin() as f32);
-            }
-            table.write_rows(position, &row)?;
+        if cx.is_dry() {
+            return Ok(Rope { table });
         }
+        let mut values = Vec::with_capacity(positions * 2 * half);
+        for position in 0..positions {
+            let angles = frequencies.iter().map(|f| f64::from(position as f32 * f));
+            values.extend(angles.clone().map(|angle| angle.cos() as f32));
+            values.extend(angles.map(|angle| angle.sin() as f32));
+        }
+        table.write_rows(0, &values)?;
         Ok(Rope { table })
     }
 
@@ -92,6 +93,9 @@ pub fn rope_kv(
     const OP: &str = "rope_kv";
     let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
     let columns = qkv.cols();
+    cx.check(OP, "qkv", qkv.view())?;
+    cx.check_f32(OP, "the rotation", rope.table.view())?;
+    kv.check_device(cx, OP)?;
     let fits = columns.is_multiple_of(head_dim) && columns / head_dim > 2 * kv_heads;
     ensure(
         OP,
@@ -104,13 +108,13 @@ pub fn rope_kv(
     check(OP, "width of k's norm", norm.k.weight.cols(), head_dim)?;
     check(OP, "width of the rotation", rope.table.cols(), head_dim)?;
     let sequences = batch.sequences();
-    check_rows(OP, qkv.rows(), sequences)?;
+    batch.check(cx, OP, qkv.rows())?;
     kv.check(OP, layer, sequences)?;
     for s in sequences {
         let limit = rope.positions();
         ensure(
             OP,
-            s.start + s.rows <= limit,
+            s.start.saturating_add(s.rows) <= limit,
             "positions",
             s.start + s.rows,
             format!("at most {limit}"),

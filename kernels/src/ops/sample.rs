@@ -66,6 +66,7 @@ pub fn sample<'a>(
     draws: &[Draw<'_>],
 ) -> Result<Vec<Sampled>> {
     let logits = logits.into();
+    cx.check_f32("sample", "logits", logits)?;
     let (rows, vocabulary) = (logits.rows(), logits.cols());
     check("sample", "number of draws", draws.len(), rows)?;
     let possible = (1..1 << 20).contains(&vocabulary);
