@@ -159,7 +159,9 @@ pub fn log_mel(cx: &Context, samples: &[f32], bank: &MelBank) -> Result<Tensor> 
     let rows = windows * bank.num_mel_bins();
     let mut out = cx.tensor_f32(rows, FRAMES)?;
     let mut device_samples = cx.device_scratch(1, samples.len())?;
-    device_samples.write(samples)?;
+    if cx.is_gpu() {
+        device_samples.write(samples)?;
+    }
     let maxima = cx.device_scratch(windows, FRAMES.div_ceil(GPU_TILE))?;
     // A transform of n real points counts 2.5 n log2 n by convention.
     let frame = 2.5 * POINTS as f64 * (POINTS as f64).log2() + (2 * bank.weights.len()) as f64;

@@ -1,5 +1,5 @@
-//! How fast the interpreter is: lane instructions a second and a core for simple arithmetic and for
-//! memory, and arithmetic operations a second and a core for matrices. Run it with `--release`.
+//! How fast the interpreter is: lane instructions a second and a core for simple arithmetic, for
+//! special functions and for memory, and arithmetic operations a second and a core for matrices. Run it with `--release`.
 
 use gamut_vgpu::{Gpu, Launch, LoadError, Module, Properties};
 use std::time::Instant;
@@ -42,6 +42,10 @@ fn main() -> Result<(), LoadError> {
     let floats = "fma.rn.f32 %f1, %f1, %f2, %f3; mul.f32 %f2, %f1, %f3;
         add.f32 %f3, %f2, %f1; max.f32 %f1, %f1, %f3;"
         .repeat(8);
+    let specials = "ex2.approx.ftz.f32 %f1, %f1; mul.ftz.f32 %f1, %f1, %f2;
+        lg2.approx.f32 %f3, %f1; rcp.approx.ftz.f32 %f1, %f1;"
+        .repeat(8);
+    let exponentials = "ex2.approx.ftz.f32 %f1, %f1;".repeat(32);
     let memory = "ld.global.f32 %f4, [%rd1]; st.shared.f32 [%r3], %f4;
         ld.shared.f32 %f5, [%r3]; add.f32 %f1, %f1, %f5;"
         .repeat(8);
@@ -51,6 +55,8 @@ fn main() -> Result<(), LoadError> {
     let kernels = [
         ("integers", integers.as_str()),
         ("floats", &floats),
+        ("specials", &specials),
+        ("exponentials", &exponentials),
         ("memory", &memory),
         ("matrices", matrices),
     ];

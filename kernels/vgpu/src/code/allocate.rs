@@ -80,7 +80,7 @@ pub(super) fn allocate(
         lists,
         constants: constants.columns,
         // An operand that an instruction lacks is slot 0, which must be there for two columns.
-        columns: slots.columns.len().max(2),
+        columns: slots.columns().max(2),
         predicates: slots.predicates.len().max(1),
         local_bytes: 0,
         static_shared_end: 0,
@@ -88,11 +88,14 @@ pub(super) fn allocate(
     })
 }
 
-/// Which slots are taken: for each the place in the code up to which.
+/// Which slots are taken: for each the place in the code up to which. Columns of 32 and of 64 bits
+/// are kept apart: if a register of one width took over columns from the other, diverged fragments
+/// of a warp, each with its lanes, would write into each other's.
 #[derive(Default)]
 struct Slots {
-    columns: Vec<u32>,
     predicates: Vec<u32>,
+    singles: Vec<u32>,
+    doubles: Vec<u32>,
 }
 
 impl Slots {
@@ -106,38 +109,43 @@ impl Slots {
             .collect();
         order.sort_unstable();
         let mut homes = vec![0; intervals.len()];
-        for (from, to, register) in order {
-            homes[register] = match widths[register] {
-                Width::Predicate => take::<1>(&mut self.predicates, from, to)?,
-                Width::W32 => take::<1>(&mut self.columns, from, to)?,
-                Width::W64 => take::<2>(&mut self.columns, from, to)?,
+        for &(from, to, register) in &order {
+            let slots = match widths[register] {
+                Width::Predicate => &mut self.predicates,
+                Width::W32 => &mut self.singles,
+                Width::W64 => &mut self.doubles,
             };
+            homes[register] = take(slots, from, to);
         }
-        Ok(homes)
+        let limit = usize::from(CONSTANT);
+        if self.columns() > limit || self.predicates.len() > limit {
+            return Err(format!("more than {limit} registers are live at once"));
+        }
+        let first_single = 2 * self.doubles.len();
+        let place = |(home, width): (usize, &Width)| match width {
+            Width::Predicate => home as u16,
+            Width::W32 => (first_single + home) as u16,
+            Width::W64 => (2 * home) as u16,
+        };
+        Ok(homes.into_iter().zip(widths).map(place).collect())
+    }
+
+    fn columns(&self) -> usize {
+        2 * self.doubles.len() + self.singles.len()
     }
 }
 
-/// Takes the first `N` slots in a row that are free from `from` on, until `to`. Results are
-/// written after all sources were read, yet a slot whose last read is at `from` is left alone:
-/// instructions with several results may write one before they read the rest.
-fn take<const N: usize>(slots: &mut Vec<u32>, from: u32, to: u32) -> Result<u16, String> {
-    let free = slots
-        .chunks_exact(N)
-        .position(|group| group.iter().all(|&until| until < from));
-    let first = match free {
-        Some(group) => group * N,
-        None => {
-            let first = slots.len().next_multiple_of(N);
-            slots.resize(first + N, 0);
-            first
-        }
-    };
-    slots[first..first + N].fill(to);
-    let limit = usize::from(CONSTANT);
-    if first + N > limit {
-        return Err(format!("more than {limit} registers are live at once"));
+/// Takes the first slot that is free from `from` on, until `to`. Results are written after all
+/// sources were read, yet a slot whose last read is at `from` is left alone: instructions with
+/// several results may write one before they read the rest.
+fn take(slots: &mut Vec<u32>, from: u32, to: u32) -> usize {
+    let free = slots.iter().position(|&until| until < from);
+    let slot = free.unwrap_or(slots.len());
+    if free.is_none() {
+        slots.push(0);
     }
-    Ok(first as u16)
+    slots[slot] = to;
+    slot
 }
 
 /// Columns of constants.

@@ -15,6 +15,7 @@ mod liveness;
 mod lower;
 mod names;
 mod opcode;
+mod shared;
 
 pub(crate) use lower::{Globals, lower};
 pub(crate) use opcode::Opcode;

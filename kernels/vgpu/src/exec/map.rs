@@ -214,11 +214,10 @@ fn found<T: Test>(cx: &Cx<'_>, inst: &Inst) -> u32 {
     found
 }
 
-/// A condition's handler and its operands' width.
+/// A condition's handler.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Condition {
     pub(crate) handler: Handler,
-    pub(crate) operand: Width,
     /// Its operands change places.
     pub(crate) swapped: bool,
     /// Its answer is turned.
@@ -229,7 +228,6 @@ pub(crate) struct Condition {
 pub(crate) fn condition<T: Test>(_: T) -> Condition {
     Condition {
         handler: handler::<SetPredicate<T>>(),
-        operand: <T::A as Value>::Raw::WIDTH,
         swapped: false,
         inverted: false,
     }

@@ -4,7 +4,7 @@
 //! instruction's [`Handler`] on all active lanes, and carries out itself what concerns the lanes'
 //! paths: branches, exits, barriers, and waiting for each other.
 //!
-//! All accesses to memory go through [`ops::memory`], asynchronous copies through
+//! All accesses to memory go through [`ops::address`], asynchronous copies through
 //! [`ops::async_copy`] and matrix products through [`ops::mma`], which is where checks of races and
 //! of uninitialised data, and counters, have their places.
 #![allow(
@@ -18,6 +18,7 @@ pub(crate) mod column;
 mod fragments;
 mod isa;
 pub(crate) mod map;
+mod mufu;
 pub(crate) mod ops;
 mod space;
 mod vector;

@@ -323,6 +323,13 @@ impl Turn<'_> {
 
     /// Parks the lanes of `mask` until others join them; lanes that the guard excludes go on.
     fn wait_together(&mut self, mask: u32) {
+        // A fragment that ran on alone comes to others without having looked around.
+        let joined = self.fragments.join(self.now.pc);
+        if joined != 0 {
+            let mask = self.now.mask | joined;
+            self.fragments.park(self.now.pc, mask, State::Ready);
+            return;
+        }
         self.fragments
             .park(self.now.pc + 1, self.now.mask & !mask, State::Ready);
         self.fragments.park(self.now.pc, mask, State::Together);

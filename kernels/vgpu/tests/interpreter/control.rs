@@ -102,6 +102,69 @@ fn a_spinning_lane_does_not_starve_the_others() {
     assert_eq!(out, [7, 5]);
 }
 
+/// Lanes that wait for others meet them wherever those come from: lane 1 arrives on its own, while
+/// lane 0 spins until both of the groups that wait have gone on.
+#[test]
+fn lanes_that_arrive_alone_are_seen() {
+    let out = words(
+        "setp.ne.u32 %p0, %i, 0;
+         @%p0 bra OTHERS;
+        SPIN:
+         ld.volatile.global.u64 %rd0, [%out];
+         setp.eq.u64 %p1, %rd0, 0;
+         @%p1 bra SPIN;
+         ret;
+        OTHERS:
+         setp.eq.u32 %p2, %i, 1;
+         @%p2 bra LATE;
+         bra MEET;
+        LATE:
+         add.u32 %r1, %i, 1;
+        MEET:
+         bar.warp.sync 0xfffffffe;
+         st.global.u64 [%out], 9;",
+        1,
+        32,
+        1,
+    );
+    assert_eq!(out, [9]);
+}
+
+/// One lane's 64-bit values stay while the other lane, on its own path, computes with 32 bits.
+#[test]
+fn lanes_keep_their_registers_apart() {
+    let words_of = |first: u32| -> String {
+        (first..first + 16)
+            .map(|n| format!("add.u32 %r{n}, %r0, {n};\n"))
+            .collect()
+    };
+    let sums: String = (1..16)
+        .map(|n| format!("add.u32 %r1, %r1, %r{};\n", n + 1))
+        .collect();
+    let body = format!(
+        "setp.eq.u32 %p0, %i, 1;
+         @%p0 bra NARROW;
+         ld.volatile.global.u64 %rd1, [%out+8];
+         add.u64 %rd2, %rd1, 0x1234567800000001;
+         add.u64 %rd3, %rd1, 0x1111111100000001;
+        SPIN:
+         ld.volatile.global.u64 %rd0, [%out];
+         setp.eq.u64 %p1, %rd0, 0;
+         @%p1 bra SPIN;
+         st.global.u64 [%out+8], %rd2;
+         st.global.u64 [%out+16], %rd3;
+         ret;
+        NARROW:
+         ld.volatile.global.u32 %r0, [%out+24];
+         {} {sums}
+         cvt.u64.u32 %rd4, %r1;
+         st.global.u64 [%out], %rd4;",
+        words_of(1)
+    );
+    let out = words(&body, 1, 2, 4);
+    assert_eq!(out, [136, 0x1234_5678_0000_0001, 0x1111_1111_0000_0001, 0]);
+}
+
 /// Warps pass values through shared memory, round after round.
 #[test]
 fn barriers_order_warps() {

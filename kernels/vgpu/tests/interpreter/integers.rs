@@ -113,10 +113,10 @@ fn quotients() {
         a.checked_div(b).unwrap_or(u64::MAX)
     });
     check32("rem.u32 %d, %a, %b;", |a, b, _| {
-        a.checked_rem(b).unwrap_or(a)
+        a.checked_rem(b).unwrap_or(u32::MAX)
     });
     check("rem.s64 %wd, %wa, %wb;", |a, b, _| match b {
-        0 => a,
+        0 => u64::MAX,
         b => (a as i64).wrapping_rem(b as i64) as u64,
     });
 }
@@ -262,6 +262,55 @@ fn bytes() {
         let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
         let product = |i: usize| i32::from(a[i] as i8) * i32::from(b[i] as i8);
         (0..4).map(product).sum::<i32>().wrapping_add(c as i32) as u32
+    });
+}
+
+#[test]
+fn parts_of_registers() {
+    check32("mul24.hi.s32 %d, %a, %b;", |a, b, _| {
+        let signed = |x: u32| i64::from((x << 8) as i32 >> 8);
+        ((signed(a) * signed(b)) >> 16) as u32
+    });
+    check32("mad24.lo.u32 %d, %a, %b, %c;", |a, b, c| {
+        ((u64::from(a) % (1 << 24)) * (u64::from(b) % (1 << 24)) + u64::from(c)) as u32
+    });
+    check32("dp2a.hi.s32.u32 %d, %a, %b, %c;", |a, b, c| {
+        let low = i32::from(a as i16) * i32::from((b >> 16) as u8);
+        let high = i32::from((a >> 16) as i16) * i32::from((b >> 24) as u8);
+        low.wrapping_add(high).wrapping_add(c as i32) as u32
+    });
+    check32("max.relu.s16x2 %d, %a, %b;", |a, b, _| {
+        let most = |a: u32, b: u32| (a as i16).max(b as i16).max(0) as u32;
+        most(a >> 16, b >> 16) << 16 | most(a, b)
+    });
+    check32("min.relu.s32 %d, %a, %b;", |a, b, _| {
+        (a as i32).min(b as i32).max(0) as u32
+    });
+    check32("szext.clamp.s32 %d, %a, %b;", |a, n, _| match n {
+        0 => 0,
+        1..32 => (((a << (32 - n)) as i32) >> (32 - n)) as u32,
+        _ => a,
+    });
+    check32("bmsk.clamp.b32 %d, %a, %b;", |at, n, _| {
+        (0..32)
+            .filter(|&bit| bit >= at && bit - at < n)
+            .map(|bit| 1 << bit)
+            .sum()
+    });
+    check32(
+        "and.b32 %b, %b, 31; fns.b32 %d, %a, %b, 2;",
+        |a, base, _| {
+            let mut set = (base & 31..32).filter(|bit| a >> bit & 1 == 1);
+            set.nth(1).unwrap_or(u32::MAX)
+        },
+    );
+    check32("cvt.pack.sat.s8.s32.b32 %d, %a, %b, %c;", |a, b, c| {
+        let byte = |x: u32| (x as i32).clamp(-128, 127) as u8;
+        c << 16 | u32::from(byte(a)) << 8 | u32::from(byte(b))
+    });
+    check32("cvt.pack.sat.u16.s32 %d, %a, %b;", |a, b, _| {
+        let half = |x: u32| (x as i32).clamp(0, 65535) as u32;
+        half(a) << 16 | half(b)
     });
 }
 

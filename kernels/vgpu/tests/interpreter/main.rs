@@ -1,8 +1,10 @@
 //! Kernels in PTX, run by the interpreter without the driver.
 
 mod control;
+mod conversions;
 mod faults;
 mod floats;
+mod halves;
 mod integers;
 mod matrices;
 mod programs;

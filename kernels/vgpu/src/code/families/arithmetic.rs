@@ -1,31 +1,26 @@
-//! Arithmetic, logic, comparisons and moves.
+//! Arithmetic, logic and moves.
 
 use super::unsupported;
 use crate::code::draft::{Draft, Source};
 use crate::code::lower::Lowerer;
 use crate::code::{Flow, Opcode, Width};
 use crate::exec::handler;
-use crate::exec::map::{Alu, join};
-use crate::exec::ops::{self, bits, carry, compare, integer, select};
+use crate::exec::map::Alu;
+use crate::exec::ops::{self, bits, carry, integer, select};
 use crate::ptx::{Instruction, Operand, PtxError, Type};
 
-type Lowered = Result<(), PtxError>;
+pub(super) type Lowered = Result<(), PtxError>;
 
 pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     match op.stem() {
         "mov" => return mov(l, op, inst),
-        "setp" | "set" => return setp(l, op, inst),
-        "selp" => return selp(l, op, inst),
-        "slct" => return slct(l, op, inst),
-        "testp" => return testp(l, op, inst),
         "lop3" => return lop3(l, op, inst),
         "prmt" => return prmt(l, op, inst),
         "bfi" => return bfi(l, op, inst),
-        "dp4a" => return dp4a(l, op, inst),
+        "dp4a" | "dp2a" => return dot(l, op, inst),
         "addc" | "subc" | "madc" => return with_carry(l, op, inst),
         "add" | "sub" | "mad" if op.has("cc") => return with_carry(l, op, inst),
         "and" | "or" | "xor" | "not" if op.has("pred") => return predicates(l, op, inst),
-        "cvt" if op.has("pack") => return Err(unsupported(l, op)),
         _ => {}
     }
     let Some(alu) = ops::alu(op) else {
@@ -60,7 +55,7 @@ fn value<'m>(l: &mut Lowerer<'m>, source: &Operand<'m>, width: Width) -> Result<
     l.value(source, width)
 }
 
-fn width_of(ty: Type) -> Width {
+pub(super) fn width_of(ty: Type) -> Width {
     match ty {
         Type::Pred => Width::Predicate,
         _ if ty.bytes() == 8 => Width::W64,
@@ -121,92 +116,6 @@ fn mov<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowe
     }
 }
 
-fn setp<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    let ftz = op.has("ftz");
-    // The joining operator comes before the type, after the comparison.
-    let Some(name) = op.find(comparison) else {
-        return Err(unsupported(l, op));
-    };
-    let operator = op.find(|part| match part {
-        "and" => Some(join::AND),
-        "or" => Some(join::OR),
-        "xor" => Some(join::XOR),
-        _ => None,
-    });
-    let set = op.stem() == "set";
-    let result_type = if set { op.ty() } else { None };
-    let condition = op.ty().and_then(|ty| compare::condition(name, ty, ftz));
-    let Some(condition) = condition else {
-        return Err(unsupported(l, op));
-    };
-    let (to, sources) = match inst.operands.as_slice() {
-        [to, a, b] if operator.is_none() => (to, [a, b]),
-        [to, a, b, _] if operator.is_some() => (to, [a, b]),
-        _ => return Err(l.error("a wrong number of operands")),
-    };
-    let mut values = Vec::new();
-    for source in sources {
-        values.push(l.value(source, condition.operand)?);
-    }
-    if condition.swapped {
-        values.reverse();
-    }
-    let mut imm = operator.unwrap_or(join::NONE);
-    imm |= if condition.inverted {
-        join::INVERTED
-    } else {
-        0
-    };
-    if let Some(other) = inst.operands.get(3) {
-        let (register, negated) = predicate(l, other)?;
-        values.push(Source::Register(register));
-        imm |= if negated { join::NEGATED } else { 0 };
-    }
-    let mut results = Vec::new();
-    match to {
-        _ if set => results.push(l.fresh(Width::Predicate)),
-        Operand::Pair(pair) => {
-            results.push(l.register(&pair[0], Width::Predicate)?);
-            results.push(l.register(&pair[1], Width::Predicate)?);
-            imm |= join::PAIR;
-        }
-        to => results.push(l.register(to, Width::Predicate)?),
-    }
-    let found = Source::Register(results[0]);
-    l.push(Draft::compute(condition.handler, results, values).imm(imm))?;
-    if !set {
-        return Ok(());
-    }
-    let yes = match result_type {
-        Some(Type::F32) => 1.0f32.to_bits(),
-        Some(Type::U32 | Type::S32) => u32::MAX,
-        _ => return Err(unsupported(l, op)),
-    };
-    let result = l.register(to, Width::W32)?;
-    let choices = vec![Source::Constant32(yes), Source::Constant32(0), found];
-    l.push(Draft::compute(
-        select::select(Width::W32),
-        vec![result],
-        choices,
-    ))
-}
-
-fn comparison(part: &str) -> Option<&'static str> {
-    const NAMES: [&str; 18] = [
-        "eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs", "equ", "neu", "ltu", "leu",
-        "gtu", "geu", "num", "nan",
-    ];
-    NAMES.into_iter().find(|&name| name == part)
-}
-
-/// A predicate operand and whether it is negated.
-fn predicate<'m>(l: &mut Lowerer<'m>, operand: &Operand<'m>) -> Result<(u32, bool), PtxError> {
-    match operand {
-        Operand::Not(name) => Ok((l.register(&Operand::Name(name), Width::Predicate)?, true)),
-        other => Ok((l.register(other, Width::Predicate)?, false)),
-    }
-}
-
 fn predicates<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     let logic = match op.stem() {
         "and" => select::logic::AND,
@@ -226,74 +135,6 @@ fn predicates<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) 
     l.push(Draft::compute(handler::<select::Logic>(), vec![result], sources).imm(logic))
 }
 
-fn selp<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    let Some(ty) = op.ty() else {
-        return Err(unsupported(l, op));
-    };
-    let width = width_of(ty);
-    let [to, a, b, choice] = l.operands(inst)?;
-    let (a, b) = (l.value(a, width)?, l.value(b, width)?);
-    let (choice, negated) = predicate(l, choice)?;
-    let (a, b) = if negated { (b, a) } else { (a, b) };
-    let sources = vec![a, b, Source::Register(choice)];
-    let result = l.register(to, width)?;
-    l.push(Draft::compute(select::select(width), vec![result], sources))
-}
-
-/// `slct`: by the sign of the third source, which -0 and NaN settle as "not below zero" and "below".
-fn slct<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    let ftz = op.has("ftz");
-    let (Some(ty), Some(by)) = (op.ty(), op.ty()) else {
-        return Err(unsupported(l, op));
-    };
-    let Some(condition) = compare::condition("ge", by, ftz) else {
-        return Err(unsupported(l, op));
-    };
-    let width = width_of(ty);
-    let [to, a, b, choice] = l.operands(inst)?;
-    let choice = l.value(choice, Width::W32)?;
-    let chosen = l.fresh(Width::Predicate);
-    // "At least" is "at most" with the operands swapped.
-    let zero = Source::Constant32(0);
-    l.push(Draft::compute(
-        condition.handler,
-        vec![chosen],
-        vec![zero, choice],
-    ))?;
-    let sources = vec![
-        l.value(a, width)?,
-        l.value(b, width)?,
-        Source::Register(chosen),
-    ];
-    let result = l.register(to, width)?;
-    l.push(Draft::compute(select::select(width), vec![result], sources))
-}
-
-fn testp<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    use select::class;
-    let class = op.find(|part| match part {
-        "finite" => Some(class::FINITE),
-        "infinite" => Some(class::INFINITE),
-        "number" => Some(class::NUMBER),
-        "notanumber" => Some(class::NOT_A_NUMBER),
-        "normal" => Some(class::NORMAL),
-        "subnormal" => Some(class::SUBNORMAL),
-        _ => None,
-    });
-    let (Some(class), Some(ty)) = (class, op.ty()) else {
-        return Err(unsupported(l, op));
-    };
-    let (handler, width) = match ty {
-        Type::F32 => (handler::<select::TestClass<false>>(), Width::W32),
-        Type::F64 => (handler::<select::TestClass<true>>(), Width::W64),
-        _ => return Err(unsupported(l, op)),
-    };
-    let [to, a] = l.operands(inst)?;
-    let source = l.value(a, width)?;
-    let result = l.register(to, Width::Predicate)?;
-    l.push(Draft::compute(handler, vec![result], vec![source]).imm(class))
-}
-
 fn lop3<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     if op.ty() != Some(Type::B32) {
         return Err(unsupported(l, op));
@@ -309,7 +150,7 @@ fn lop3<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Low
 }
 
 fn prmt<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    let mode = ["f4e", "b4e", "rc8", "rc16"]
+    let mode = ["f4e", "b4e", "rc8", "ecl", "ecr", "rc16"]
         .into_iter()
         .find(|mode| op.has(mode));
     if op.ty() != Some(Type::B32) {
@@ -340,10 +181,16 @@ fn bfi<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowe
     l.push(Draft::compute(blend.handler, vec![result], sources))
 }
 
-fn dp4a<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    let alu = op
-        .ty()
-        .and_then(|a| op.ty().and_then(|b| integer::dot4(a, b)));
+fn dot<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
+    let high = op.find(|part| matches!(part, "lo" | "hi").then(|| part == "hi"));
+    let (Some(a), Some(b)) = (op.ty(), op.ty()) else {
+        return Err(unsupported(l, op));
+    };
+    let alu = match (op.stem(), high) {
+        ("dp4a", None) => integer::dot4(a, b),
+        ("dp2a", Some(high)) => integer::dot2(a, b, high),
+        _ => None,
+    };
     match alu {
         Some(alu) => each(l, alu, &inst.operands),
         None => Err(unsupported(l, op)),

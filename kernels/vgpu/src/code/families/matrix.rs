@@ -6,8 +6,8 @@ use crate::code::draft::{Draft, Register, Source};
 use crate::code::lower::Lowerer;
 use crate::code::{Flow, Opcode, Width};
 use crate::exec::handler;
+use crate::exec::ops::address::Reach;
 use crate::exec::ops::matrix::{GENERIC, LoadMatrix, StoreMatrix, TRANSPOSE, TransposeMatrix};
-use crate::exec::ops::memory::Reach;
 use crate::exec::ops::mma;
 use crate::ptx::{Instruction, Operand, PtxError, Type};
 

@@ -1,13 +1,12 @@
-//! Loads, stores, atomics and asynchronous copies.
+//! Loads and stores, and addresses for them.
 
 use super::{convert, unsupported};
 use crate::code::draft::{Draft, Register, Source};
 use crate::code::lower::Lowerer;
 use crate::code::names::Entity;
 use crate::code::{Opcode, Width};
-use crate::exec::ops::async_copy::{self, Begin, Commit, Wait};
-use crate::exec::ops::atomic::{self, Change, flag};
-use crate::exec::ops::memory::{self, Access, LoadArgument, Reach};
+use crate::exec::ops::address::Reach;
+use crate::exec::ops::memory::{self, Access, LoadArgument};
 use crate::exec::ops::select::{self, copy as copy_handler};
 use crate::exec::ops::window;
 use crate::exec::{LOCAL_WINDOW, SHARED_WINDOW, handler};
@@ -16,7 +15,7 @@ use crate::ptx::{Address, Instruction, Operand, PtxError, Space, Type};
 type Lowered = Result<(), PtxError>;
 
 /// Modifiers of loads and stores that change nothing here: orders, scopes and hints to caches.
-fn is_hint(part: &str) -> bool {
+pub(super) fn is_hint(part: &str) -> bool {
     matches!(
         part,
         "weak"
@@ -50,7 +49,7 @@ fn is_hint(part: &str) -> bool {
 }
 
 /// The state space of an access; none is the generic one.
-fn space(op: &Opcode<'_>) -> &'static str {
+pub(super) fn space(op: &Opcode<'_>) -> &'static str {
     op.find(|part| match part {
         "global" => Some("global"),
         "shared" | "shared::cta" => Some("shared"),
@@ -395,139 +394,4 @@ pub(super) fn policy<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instructio
     let result = l.register(to, Width::W64)?;
     let zero = vec![Source::Constant64(0)];
     l.push(Draft::compute(select::copy(Width::W64), vec![result], zero))
-}
-
-pub(super) fn atomic<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    let space = space(op);
-    if !matches!(space, "" | "global" | "shared") {
-        return Err(unsupported(l, op));
-    }
-    op.ignore(is_hint);
-    let (Some(change), Some(ty)) = (op.find(Change::parse), op.ty()) else {
-        return Err(unsupported(l, op));
-    };
-    let Some(handler) = atomic::atomic(ty, change) else {
-        return Err(unsupported(l, op));
-    };
-    let width = if ty.bytes() == 8 {
-        Width::W64
-    } else {
-        Width::W32
-    };
-    let has_result = op.stem() == "atom";
-    let (result, rest) = match inst.operands.as_slice() {
-        [result, rest @ ..] if has_result => (Some(result), rest),
-        rest => (None, rest),
-    };
-    let wanted = if change == Change::CompareAndSwap {
-        3
-    } else {
-        2
-    };
-    let [address, values @ ..] = rest else {
-        return Err(l.error("an address is wanted"));
-    };
-    // A cache policy may follow.
-    if rest.len() < wanted {
-        return Err(l.error(format!("{} operands, not {wanted}", rest.len())));
-    }
-    let place = place(l, space, address)?;
-    let mut flags = change as u32;
-    flags |= if place.reach == Reach::Shared {
-        flag::SHARED
-    } else {
-        0
-    };
-    let mut sources = vec![place.base];
-    for value in &values[..wanted - 1] {
-        sources.push(l.value(value, width)?);
-    }
-    // The second value is read even where there is none.
-    sources.resize(3, sources[1]);
-    let mut results = Vec::new();
-    if let Some(result) = result {
-        results.push(l.register(result, width)?);
-        flags |= flag::RESULT;
-    }
-    l.push(Draft::compute(handler, results, sources).imm(imm(place.offset, flags)))
-}
-
-/// `cp.async` and what goes with it.
-pub(super) fn copy<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
-    if !op.has("async") || op.has("bulk") || op.has("mbarrier") {
-        return Err(unsupported(l, op));
-    }
-    if op.has("commit_group") {
-        return l.push(Draft::compute(handler::<Commit>(), Vec::new(), Vec::new()));
-    }
-    let wait = Draft::compute(handler::<Wait>(), Vec::new(), Vec::new());
-    if op.has("wait_all") {
-        return l.push(wait.imm(u64::MAX));
-    }
-    if op.has("wait_group") {
-        let [kept] = l.operands(inst)?;
-        let kept = l.constant(kept)?;
-        return l.push(wait.imm(kept.min(u64::from(u32::MAX))));
-    }
-    let only_l2 = op.has("cg");
-    op.ignore(is_hint);
-    let spaces = op.find(|part| matches!(part, "shared" | "shared::cta").then_some(()));
-    if spaces.is_none() || !op.has("global") {
-        return Err(unsupported(l, op));
-    }
-    let [to, from, bytes, rest @ ..] = inst.operands.as_slice() else {
-        return Err(l.error("two addresses and a size are wanted"));
-    };
-    let bytes = l.constant(bytes)?;
-    if !(matches!(bytes, 4 | 8) && !only_l2 || bytes == 16) {
-        return Err(l.error(format!("copies of {bytes} bytes are not supported")));
-    }
-    let mut flags = bytes as u32;
-    let to = place(l, "shared", to)?;
-    let from = place(l, "global", from)?;
-    let mut sources = vec![whole(l, to)?, whole(l, from)?];
-    match rest.first() {
-        Some(operand) if l.width(operand) == Some(Width::Predicate) => {
-            sources.push(l.value(operand, Width::Predicate)?);
-            flags |= async_copy::IGNORE_SOURCE;
-        }
-        // A cache policy has 64 bits, the bytes to read 32.
-        Some(operand) if l.width(operand) != Some(Width::W64) => {
-            sources.push(l.value(operand, Width::W32)?);
-            flags |= async_copy::SOURCE_BYTES;
-        }
-        _ => {}
-    }
-    l.push(Draft::compute(handler::<Begin>(), Vec::new(), sources).imm(imm(0, flags)))
-}
-
-/// An address with its offset added.
-fn whole(l: &mut Lowerer<'_>, place: Place) -> Result<Source, PtxError> {
-    if place.offset == 0 {
-        return Ok(place.base);
-    }
-    let (name, width, offset) = if place.reach == Reach::Shared {
-        (
-            "add.s32",
-            Width::W32,
-            Source::Constant32(place.offset as u32),
-        )
-    } else {
-        (
-            "add.s64",
-            Width::W64,
-            Source::Constant64(i64::from(place.offset) as u64),
-        )
-    };
-    let op = Opcode::new(name);
-    let Some(add) = crate::exec::ops::alu(&op) else {
-        return Err(unsupported(l, &op));
-    };
-    let sum = l.fresh(width);
-    l.push(Draft::compute(
-        add.handler,
-        vec![sum],
-        vec![place.base, offset],
-    ))?;
-    Ok(Source::Register(sum))
 }

@@ -1,6 +1,9 @@
 //! How each instruction becomes drafts, a family a file.
 
 mod arithmetic;
+mod async_copy;
+mod atomic;
+mod compare;
 mod control;
 mod matrix;
 mod memory;
@@ -22,8 +25,8 @@ pub(super) fn lower<'m>(
         "cvta" => memory::cvta(l, op, inst),
         "isspacep" => memory::isspacep(l, op, inst),
         "prefetch" | "prefetchu" | "discard" | "applypriority" => memory::hint(op),
-        "atom" | "red" => memory::atomic(l, op, inst),
-        "cp" => memory::copy(l, op, inst),
+        "atom" | "red" => atomic::lower(l, op, inst),
+        "cp" => async_copy::lower(l, op, inst),
         "createpolicy" => memory::policy(l, op, inst),
         "bra" | "brx" | "ret" | "exit" | "trap" | "brkpt" | "nanosleep" | "pmevent" => {
             control::lower(l, op, inst)
@@ -32,6 +35,7 @@ pub(super) fn lower<'m>(
         "bar" | "barrier" | "membar" | "fence" | "shfl" | "vote" | "match" | "redux"
         | "activemask" | "elect" | "griddepcontrol" | "setmaxnreg" => sync::lower(l, op, inst),
         "ldmatrix" | "stmatrix" | "movmatrix" | "mma" => matrix::lower(l, op, inst),
+        "setp" | "set" | "selp" | "slct" | "testp" => compare::lower(l, op, inst),
         _ => arithmetic::lower(l, op, inst),
     }
 }

@@ -105,19 +105,86 @@ fn bf16(x: u16, function: impl Fn(f32) -> f32) -> u16 {
 
 fn wide(stem: &str, ftz: bool) -> Option<Alu> {
     Some(match (stem, ftz) {
-        ("rcp", true) => lanes!(|a: f64| -> f64 { high_word(a, -1, mufu::rcp::<true>) }),
+        ("rcp", true) => lanes!(|a: f64| -> f64 { reciprocal_high(a) }),
         ("rsqrt", true) => lanes!(|a: f64| -> f64 { reciprocal_root_high(a) }),
         ("rsqrt", false) => lanes!(|a: f64| -> f64 { reciprocal_root(a) }),
         _ => return None,
     })
 }
 
-/// The bits of a double's fraction that lie in its high word.
-const HIGH_FRACTION: u32 = 20;
+/// A double's high word: its sign in place, its exponent and 20 bits of fraction.
+fn high_word(x: f64) -> (u32, i32, u32) {
+    let high = (x.to_bits() >> 32) as u32;
+    (high & 1 << 31, (high >> 20 & 0x7ff) as i32, high & 0xf_ffff)
+}
 
-/// `MUFU.RCP64H` and `MUFU.RSQ64H`: of a double's high word the high word of `function`, which
-/// raises to the power `power` / 2.
-#[inline(always)]
-fn high_word(x: f64, power: i32, function: impl Fn(f32) -> f32) -> f64 {
-    todo!()
+/// The double of this high word, whose low word is zero.
+fn from_high(high: u32) -> f64 {
+    f64::from_bits(u64::from(high) << 32)
+}
+
+/// A double of the significand of `x`, which has bits to spare, and an exponent besides.
+fn scaled(sign: u32, exponent: i32, x: f32) -> f64 {
+    let (more, fraction) = (x.to_bits() >> 23, x.to_bits() & 0x7f_ffff);
+    let exponent = exponent + more as i32 - 127;
+    let body = if exponent > 0 {
+        (exponent as u32) << 20 | fraction >> 3
+    } else {
+        0
+    };
+    from_high(sign | body)
+}
+
+/// `MUFU.RCP64H`: 1 / x by the high word, to 20 bits; subnormals are flushed.
+fn reciprocal_high(x: f64) -> f64 {
+    let (sign, exponent, fraction) = high_word(x);
+    match exponent {
+        0x7ff if fraction != 0 => from_high(rounding::NAN),
+        0 => from_high(sign | 0x7ff0_0000),
+        0x7ff => from_high(sign),
+        _ => {
+            let significand = f32::from_bits(127 << 23 | fraction << 3);
+            scaled(sign, 2046 - exponent, mufu::rcp::<true>(significand))
+        }
+    }
+}
+
+/// `MUFU.RSQ64H`: 1 / sqrt(x) likewise.
+fn reciprocal_root_high(x: f64) -> f64 {
+    let (sign, exponent, fraction) = high_word(x);
+    match exponent {
+        0x7ff if fraction != 0 => from_high(rounding::NAN),
+        0 => from_high(sign | 0x7ff0_0000),
+        _ if sign != 0 => from_high(rounding::NAN),
+        0x7ff => 0.0,
+        _ => {
+            // x = m 4^n with m from 1 to 4.
+            let exponent = exponent - 1023;
+            let odd = exponent as u32 & 1;
+            let m = f32::from_bits((127 + odd) << 23 | fraction << 3);
+            scaled(0, 1023 - (exponent >> 1), mufu::rsqrt::<true>(m))
+        }
+    }
+}
+
+/// `rsqrt.approx.f64`: a step of Newton's method from there, which ptxas puts around the unit.
+fn reciprocal_root(x: f64) -> f64 {
+    let step = |x: f64| {
+        let near = reciprocal_root_high(x);
+        let error = x.mul_add(-(near * near), 1.0);
+        error.mul_add(0.375, 0.5).mul_add(near * error, near)
+    };
+    if x.is_nan() {
+        double::quiet(x)
+    } else if x == 0.0 {
+        f64::INFINITY.copysign(x)
+    } else if x < 0.0 {
+        double::INVALID
+    } else if x.is_infinite() {
+        0.0
+    } else if x.is_subnormal() {
+        step(x * 2f64.powi(54)) * 2f64.powi(27)
+    } else {
+        step(x)
+    }
 }

@@ -4,7 +4,7 @@
 //! earlier gets the old bytes.
 #![allow(unsafe_code)]
 
-use super::memory::{Reach, locate};
+use super::address::{Reach, locate};
 use crate::code::Inst;
 use crate::exec::column::{LANES, lanes_of};
 use crate::exec::{Cx, Operation, Outcome, SHARED_START, Trouble};

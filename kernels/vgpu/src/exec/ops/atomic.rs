@@ -1,8 +1,10 @@
 //! `atom` and `red` (PTX ISA 9.7.13).
 #![allow(unsafe_code)]
 
+use super::address::{Place, Reach, locate_writable};
+use super::double::settle;
 use super::half;
-use super::memory::{Place, Reach, locate_writable};
+use super::rounding::{finish, flush};
 use crate::code::Inst;
 use crate::exec::column::{Raw, lanes_of};
 use crate::exec::{Cx, Handler, Operation, Outcome, handler};
@@ -69,8 +71,9 @@ pub(crate) mod flag {
 trait Word {
     type R: Raw;
     const BYTES: usize;
-    /// The new value; none where the instruction does not exist.
-    fn change(change: Change, old: u64, a: u64, b: u64) -> Option<u64>;
+    /// The new value of `old` in memory of the device or in the block's own; none where the
+    /// instruction does not exist.
+    fn change(change: Change, device: bool, old: u64, a: u64, b: u64) -> Option<u64>;
 }
 
 macro_rules! integer {
@@ -79,7 +82,7 @@ macro_rules! integer {
         impl Word for $Name {
             type R = $R;
             const BYTES: usize = size_of::<$T>();
-            fn change(change: Change, old: u64, a: u64, b: u64) -> Option<u64> {
+            fn change(change: Change, _: bool, old: u64, a: u64, b: u64) -> Option<u64> {
                 let (old, a, b) = (old as $T, a as $T, b as $T);
                 Some(match change {
                     Change::Add => old.wrapping_add(a),
@@ -123,35 +126,51 @@ integer!(U64, u64, u64);
 integer!(S64, i64, u64);
 
 macro_rules! sum {
-    ($Name:ident, $R:ty, $bytes:literal, |$a:ident, $b:ident| $body:expr) => {
+    ($Name:ident, $R:ty, $bytes:literal, |$device:ident, $a:ident, $b:ident| $body:expr) => {
         struct $Name;
         impl Word for $Name {
             type R = $R;
             const BYTES: usize = $bytes;
-            fn change(change: Change, $a: u64, $b: u64, _: u64) -> Option<u64> {
+            fn change(change: Change, $device: bool, $a: u64, $b: u64, _: u64) -> Option<u64> {
                 (change == Change::Add).then(|| $body)
             }
         }
     };
 }
 
-sum!(F32, u32, 4, |a, b| u64::from(
-    (f32::from_bits(a as u32) + f32::from_bits(b as u32)).to_bits()
-));
-sum!(F64, u64, 8, |a, b| (f64::from_bits(a) + f64::from_bits(b))
-    .to_bits());
-sum!(F16, u32, 2, |a, b| u64::from(half::add(
+sum!(F32, u32, 4, |device, a, b| add_singles(device, a, b));
+sum!(F64, u64, 8, |device, a, b| add_doubles(device, a, b));
+sum!(F16, u32, 2, |_device, a, b| u64::from(half::add(
     Type::F16,
     a as u16,
     b as u16
 )));
-sum!(Bf16, u32, 2, |a, b| u64::from(half::add(
+sum!(Bf16, u32, 2, |_device, a, b| u64::from(half::add(
     Type::Bf16,
     a as u16,
     b as u16
 )));
-sum!(F16x2, u32, 4, |a, b| pair(Type::F16, a, b));
-sum!(Bf16x2, u32, 4, |a, b| pair(Type::Bf16, a, b));
+sum!(F16x2, u32, 4, |_device, a, b| pair(Type::F16, a, b));
+sum!(Bf16x2, u32, 4, |_device, a, b| pair(Type::Bf16, a, b));
+
+/// The device's memory flushes subnormals; a block's own takes a loop around an ordinary addition.
+fn add_singles(device: bool, old: u64, operand: u64) -> u64 {
+    let [a, b] = [old, operand].map(|bits| f32::from_bits(bits as u32));
+    let sum = if device {
+        finish::<true>(flush::<true>(a) + flush::<true>(b))
+    } else {
+        finish::<false>(a + b)
+    };
+    sum.to_bits().into()
+}
+
+/// The device's memory keeps a NaN's bits, which an ordinary addition makes quiet.
+fn add_doubles(device: bool, old: u64, operand: u64) -> u64 {
+    let [a, b] = [old, operand].map(f64::from_bits);
+    let sum = settle(a + b, [b, a]);
+    let kept = [b, a].into_iter().find(|x| device && x.is_nan());
+    kept.unwrap_or(sum).to_bits()
+}
 
 fn pair(ty: Type, a: u64, b: u64) -> u64 {
     let low = half::add(ty, a as u16, b as u16);
@@ -211,7 +230,8 @@ fn run<W: Word<R: Bits>>(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
         let a = cx.read::<W::R>(inst.b)[lane].wide();
         let b = cx.read::<W::R>(inst.c)[lane].wide();
         let place = locate_writable(cx, reach, lane, address, W::BYTES)?;
-        let next = |old: u64| W::change(change, old, a, b);
+        let device = matches!(place, Place::Device(_));
+        let next = |old: u64| W::change(change, device, old, a, b);
         // SAFETY: `locate_writable` found the bytes, aligned.
         let old = unsafe { update(place, W::BYTES, next) };
         if inst.flags() & flag::RESULT != 0 {

@@ -17,8 +17,11 @@ macro_rules! bitwise {
 
 pub(super) fn alu(op: &Opcode<'_>) -> Option<Alu> {
     let stem = op.stem();
-    if stem == "shf" {
-        return funnel(op);
+    match stem {
+        "shf" => return funnel(op),
+        "szext" => return extend(op),
+        "bmsk" => return mask(op),
+        _ => {}
     }
     let shift_amount = op.has("shiftamt");
     let ty = op.ty()?;
@@ -75,6 +78,9 @@ pub(super) fn alu(op: &Opcode<'_>) -> Option<Alu> {
             }
             _ => return None,
         },
+        "fns" if ty == Type::B32 => {
+            lanes!(|mask: u32, base: u32, nth: i32| -> u32 { find_nth(mask, base, nth) })
+        }
         "bfe" => match ty {
             Type::U32 => lanes!(|a: u32, at: u32, n: u32| -> u32 { field(a.into(), at, n) as u32 }),
             Type::U64 => lanes!(|a: u64, at: u32, n: u32| -> u64 { field(a, at, n) }),
@@ -167,17 +173,75 @@ pub(crate) fn blend(ty: Type) -> Option<Alu> {
     })
 }
 
+/// Whether a count of bits wraps around at 32 or is clamped there.
+fn wraps(op: &Opcode<'_>) -> Option<bool> {
+    op.find(|part| match part {
+        "wrap" => Some(true),
+        "clamp" => Some(false),
+        _ => None,
+    })
+}
+
+/// `szext`: the low `n` bits, extended.
+fn extend(op: &Opcode<'_>) -> Option<Alu> {
+    Some(match (wraps(op)?, op.ty()?) {
+        (true, Type::U32) => lanes!(|a: u32, n: u32| -> u32 { field(a.into(), 0, n & 31) as u32 }),
+        (false, Type::U32) => {
+            lanes!(|a: u32, n: u32| -> u32 { field(a.into(), 0, n.min(32)) as u32 })
+        }
+        (true, Type::S32) => {
+            lanes!(|a: i32, n: u32| -> i32 { signed_field(a.into(), 0, n & 31, 31) as i32 })
+        }
+        (false, Type::S32) => {
+            lanes!(|a: i32, n: u32| -> i32 { signed_field(a.into(), 0, n.min(32), 31) as i32 })
+        }
+        _ => return None,
+    })
+}
+
+/// `bmsk`: `n` ones from bit `at` on.
+fn mask(op: &Opcode<'_>) -> Option<Alu> {
+    Some(match (wraps(op)?, op.ty()?) {
+        (true, Type::B32) => {
+            lanes!(|at: u32, n: u32| -> u32 { field_mask(at & 31, n & 31) as u32 })
+        }
+        (false, Type::B32) => {
+            lanes!(|at: u32, n: u32| -> u32 { field_mask(at.min(32), n.min(32)) as u32 })
+        }
+        _ => return None,
+    })
+}
+
+/// The place of the `nth` set bit of `mask` from `base` on, upwards or, if negative, downwards;
+/// of `base` itself if it is 0. All ones if there is none.
+fn find_nth(mask: u32, base: u32, nth: i32) -> u32 {
+    let counted = match nth {
+        _ if base > 31 => 0,
+        0 => mask & 1 << base,
+        1.. => mask & u32::MAX << base,
+        _ => mask & u32::MAX >> (31 - base),
+    };
+    let skipped = nth.unsigned_abs().saturating_sub(1);
+    if skipped >= counted.count_ones() {
+        return u32::MAX;
+    }
+    let upwards = if nth < 0 {
+        counted.reverse_bits()
+    } else {
+        counted
+    };
+    let rest = (0..skipped).fold(upwards, |bits, _| bits & (bits - 1));
+    let place = rest.trailing_zeros();
+    if nth < 0 { 31 - place } else { place }
+}
+
 fn funnel(op: &Opcode<'_>) -> Option<Alu> {
     let left = op.find(|part| match part {
         "l" => Some(true),
         "r" => Some(false),
         _ => None,
     })?;
-    let wrap = op.find(|part| match part {
-        "wrap" => Some(true),
-        "clamp" => Some(false),
-        _ => None,
-    })?;
+    let wrap = wraps(op)?;
     if op.ty()? != Type::B32 {
         return None;
     }
@@ -226,6 +290,12 @@ pub(crate) fn permute(mode: Option<&str>) -> Option<Alu> {
             let bytes = pair(a, b).rotate_left(8 * 3).rotate_right(8 * (s & 3));
             (bytes as u32).swap_bytes()
         }),
+        Some("ecl") => {
+            lanes!(|a: u32, _b: u32, s: u32| -> u32 { bytes_by(a, |byte| byte.max(s & 3)) })
+        }
+        Some("ecr") => {
+            lanes!(|a: u32, _b: u32, s: u32| -> u32 { bytes_by(a, |byte| byte.min(s & 3)) })
+        }
         Some("rc8") => {
             lanes!(|a: u32, _b: u32, s: u32| -> u32 { (a >> (8 * (s & 3)) & 255) * 0x0101_0101 })
         }
@@ -234,6 +304,12 @@ pub(crate) fn permute(mode: Option<&str>) -> Option<Alu> {
         }),
         _ => return None,
     })
+}
+
+/// The bytes of `a` that `pick` names for each place.
+fn bytes_by(a: u32, pick: impl Fn(u32) -> u32) -> u32 {
+    let bytes = [0, 1, 2, 3].map(|place| (a >> (8 * pick(place))) as u8);
+    u32::from_le_bytes(bytes)
 }
 
 /// `lop3` with the table in `table`: the result's bit for each combination of three bits.

@@ -1,6 +1,7 @@
 //! Comparisons (PTX ISA 9.7.6).
 
 use crate::exec::map::{Condition, test};
+use crate::exec::ops::half::flushed_f16;
 use crate::exec::ops::half_bits::{bf16_to_f32, f16_to_f32};
 use crate::exec::ops::rounding::flush;
 use crate::ptx::Type;
@@ -80,6 +81,7 @@ pub(crate) fn condition(name: &str, ty: Type, ftz: bool) -> Option<Condition> {
             Type::F32 if ftz => unequal!(f32, |x| flush::<true>(x)),
             Type::F32 => unequal!(f32, |x| x),
             Type::F64 => unequal!(f64, |x| x),
+            Type::F16 if ftz => unequal!(u16, |x| flushed_f16(x)),
             Type::F16 => unequal!(u16, |x| f16_to_f32(x)),
             _ => unequal!(u16, |x| bf16_to_f32(x)),
         };
@@ -97,6 +99,7 @@ pub(crate) fn condition(name: &str, ty: Type, ftz: bool) -> Option<Condition> {
         Type::F32 if ftz => tests!(base, f32, |x| flush::<true>(x)),
         Type::F32 => tests!(base, f32, |x| x),
         Type::F64 => tests!(base, f64, |x| x),
+        Type::F16 if ftz => tests!(base, u16, |x| flushed_f16(x)),
         Type::F16 => tests!(base, u16, |x| f16_to_f32(x)),
         Type::Bf16 => tests!(base, u16, |x| bf16_to_f32(x)),
         Type::S16 => tests!(base, i16, |x| x),

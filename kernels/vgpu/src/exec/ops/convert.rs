@@ -1,11 +1,12 @@
 //! `cvt` (PTX ISA 9.7.9).
 
-use super::half;
 use super::half_bits::{
-    bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, f32_to_tf32, f64_to_bf16, f64_to_f16,
+    bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, f32_to_tf32, f32_to_tf32_away, f64_to_bf16,
+    f64_to_f16, nan_to_bf16, nan_to_f16, nan_to_f32,
 };
 use super::rounding::{Rounding, finish, flush, integral, narrow};
 use super::single::saturation;
+use super::{convert_f8, half, pairs};
 use crate::code::Opcode;
 use crate::exec::map::{Alu, lanes};
 use crate::ptx::Type;
@@ -99,14 +100,20 @@ macro_rules! each_integer {
 }
 
 pub(super) fn alu(op: &Opcode<'_>) -> Option<Alu> {
+    if op.has("pack") {
+        return pairs::pack(op);
+    }
+    let eight_bits = ["e4m3x2", "e5m2x2"].into_iter().find(|name| op.has(name));
+    if let Some(name) = eight_bits {
+        return convert_f8::alu(op, name);
+    }
     let mode = op.find(Mode::parse);
     let ftz = op.has("ftz");
     let sat = op.has("sat");
     let relu = op.has("relu");
     if op.has("tf32") {
-        return (op.ty()? == Type::F32 && !sat && !relu)
-            .then(|| tf32(mode))
-            .flatten();
+        let known = op.ty()? == Type::F32 && !sat;
+        return if known { tf32(mode, relu) } else { None };
     }
     let to = op.ty()?;
     let from = op.ty()?;
@@ -282,34 +289,45 @@ fn to_integer(to: Type, from: Type, mode: Option<Mode>, ftz: bool) -> Option<Alu
     let Some(Mode::Integer(rounding)) = mode else {
         return None;
     };
-    // Values beyond the range are clamped, and NaN becomes 0, as Rust's casts do. Short integers
-    // are clamped once more.
-    let wide = if to.bytes() < 4 { Type::S32 } else { to };
+    // Values beyond the range are clamped, as Rust's casts do. NaN becomes 0, but the number with
+    // the highest bit alone if either side has 64 bits.
     let convert = each_mode!(rounding, M, {
-        macro_rules! from {
-            ($From:ident) => {
-                match wide {
-                    Type::U32 => lanes!(|x: $From| -> u32 { integral(x.into(), M) as u32 }),
-                    Type::S32 => lanes!(|x: $From| -> i32 { integral(x.into(), M) as i32 }),
-                    Type::U64 => lanes!(|x: $From| -> u64 { integral(x.into(), M) as u64 }),
-                    Type::S64 => lanes!(|x: $From| -> i64 { integral(x.into(), M) as i64 }),
-                    _ => return None,
-                }
-            };
-        }
         if from == Type::F64 {
-            from!(f64)
+            each_integer!(
+                to,
+                To,
+                lanes!(|x: f64| -> To {
+                    if x.is_nan() {
+                        1 << (To::BITS - 1)
+                    } else {
+                        integral(x, M) as To
+                    }
+                })
+            )
         } else {
-            from!(f32)
+            each_integer!(
+                to,
+                To,
+                lanes!(|x: f32| -> To {
+                    let nan = if To::BITS == 64 {
+                        1 << (To::BITS - 1)
+                    } else {
+                        0
+                    };
+                    if x.is_nan() {
+                        nan
+                    } else {
+                        integral(x.into(), M) as To
+                    }
+                })
+            )
         }
     });
-    let convert = match from {
+    Some(match from {
         Type::F32 if ftz => single_to_single(None, true, false)?.then(Some(convert)),
         Type::F32 | Type::F64 => convert,
         short => floats(Type::F32, short, None, false, false, false)?.then(Some(convert)),
-    };
-    let short = (wide != to).then(|| integers(to, wide, true));
-    Some(convert.then(short.flatten()))
+    })
 }
 
 fn floats(
@@ -356,20 +374,33 @@ fn floats(
     match (to, from) {
         (Type::F32, Type::F64) => each_mode!(rounding, M, {
             let alu = if ftz {
-                lanes!(|x: f64| -> f32 { finish::<true>(narrow(x, M)) })
+                lanes!(|x: f64| -> f32 {
+                    if x.is_nan() {
+                        nan_to_f32(x)
+                    } else {
+                        flush::<true>(narrow(x, M))
+                    }
+                })
             } else {
-                lanes!(|x: f64| -> f32 { finish::<false>(narrow(x, M)) })
+                lanes!(|x: f64| -> f32 {
+                    if x.is_nan() {
+                        nan_to_f32(x)
+                    } else {
+                        narrow(x, M)
+                    }
+                })
             };
             Some(alu.then(sat.then(saturation)))
         }),
-        (Type::F64, Type::F32) if ftz => Some(lanes!(|x: f32| -> f64 { flush::<true>(x).into() })),
+        (Type::F64, Type::F32) if ftz => Some(lanes!(|x: f32| -> f64 { finish::<true>(x).into() })),
         (Type::F64, Type::F32) => Some(lanes!(|x: f32| -> f64 { x.into() })),
         (Type::F32, Type::F16) => {
             let alu = lanes!(|x: u16| -> f32 { finish::<false>(f16_to_f32(x)) });
             Some(alu.then(sat.then(saturation)))
         }
         (Type::F32, Type::Bf16) => {
-            Some(lanes!(|x: u16| -> f32 { finish::<false>(bf16_to_f32(x)) }))
+            let alu = lanes!(|x: u16| -> f32 { bf16_to_f32(x) });
+            Some(alu.then(sat.then(saturation)))
         }
         (Type::F64, Type::F16) => Some(lanes!(|x: u16| -> f64 { f16_to_f32(x).into() })),
         (Type::F64, Type::Bf16) => Some(lanes!(|x: u16| -> f64 { bf16_to_f32(x).into() })),
@@ -405,8 +436,22 @@ fn to_half(to: Type, from: Type, rounding: Rounding, relu: bool, sat: bool) -> O
         match (to, from) {
             (Type::F16, Type::F32) => lanes!(|x: f32| -> u16 { f32_to_f16(x, M) }),
             (Type::Bf16, Type::F32) => lanes!(|x: f32| -> u16 { f32_to_bf16(x, M) }),
-            (Type::F16, Type::F64) => lanes!(|x: f64| -> u16 { f64_to_f16(x, M) }),
-            (Type::Bf16, Type::F64) => lanes!(|x: f64| -> u16 { f64_to_bf16(x, M) }),
+            (Type::F16, Type::F64) => {
+                lanes!(|x: f64| -> u16 {
+                    if x.is_nan() {
+                        nan_to_f16(x)
+                    } else {
+                        f64_to_f16(x, M)
+                    }
+                })
+            }
+            (Type::Bf16, Type::F64) => lanes!(|x: f64| -> u16 {
+                if x.is_nan() {
+                    nan_to_bf16(x)
+                } else {
+                    f64_to_bf16(x, M)
+                }
+            }),
             // The first operand becomes the high half.
             (Type::F16x2, Type::F32) => lanes!(|high: f32, low: f32| -> u32 {
                 u32::from(f32_to_f16(high, M)) << 16 | u32::from(f32_to_f16(low, M))
@@ -426,17 +471,15 @@ fn to_half(to: Type, from: Type, rounding: Rounding, relu: bool, sat: bool) -> O
     Some(alu.then(last))
 }
 
-fn tf32(mode: Option<Mode>) -> Option<Alu> {
-    match mode? {
-        Mode::TiesAway => Some(lanes!(|x: f32| -> u32 {
-            f32_to_tf32(x, true, Rounding::Nearest)
-        })),
-        Mode::Float(Rounding::Nearest) => Some(lanes!(|x: f32| -> u32 {
-            f32_to_tf32(x, false, Rounding::Nearest)
-        })),
-        Mode::Float(Rounding::Zero) => Some(lanes!(|x: f32| -> u32 {
-            f32_to_tf32(x, false, Rounding::Zero)
-        })),
-        _ => None,
-    }
+fn tf32(mode: Option<Mode>, relu: bool) -> Option<Alu> {
+    let alu = match mode? {
+        Mode::TiesAway if !relu => lanes!(|x: f32| -> u32 { f32_to_tf32_away(x) }),
+        Mode::Float(Rounding::Nearest) => {
+            lanes!(|x: f32| -> u32 { f32_to_tf32(x, Rounding::Nearest) })
+        }
+        Mode::Float(Rounding::Zero) => lanes!(|x: f32| -> u32 { f32_to_tf32(x, Rounding::Zero) }),
+        _ => return None,
+    };
+    let positive = || lanes!(|x: f32| -> f32 { if x <= 0.0 { 0.0 } else { x } });
+    Some(alu.then(relu.then(positive)))
 }

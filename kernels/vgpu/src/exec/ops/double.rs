@@ -59,6 +59,9 @@ fn divides(a: f64, b: f64) -> bool {
     a.is_finite() && b.is_finite() && a != 0.0 && b != 0.0
 }
 
+/// What an operation gives that no number answers.
+pub(super) const INVALID: f64 = f64::from_bits(0xfff8_0000_0000_0000);
+
 #[inline(always)]
 pub(super) fn quiet(nan: f64) -> f64 {
     f64::from_bits(nan.to_bits() | 1 << 51)
@@ -67,7 +70,6 @@ pub(super) fn quiet(nan: f64) -> f64 {
 /// A result, where a NaN is the first one of `operands` or says that there was none.
 #[inline(always)]
 pub(super) fn settle<const N: usize>(result: f64, operands: [f64; N]) -> f64 {
-    const INVALID: f64 = f64::from_bits(0xfff8_0000_0000_0000);
     if !result.is_nan() {
         return result;
     }

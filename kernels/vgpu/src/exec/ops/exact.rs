@@ -56,7 +56,11 @@ impl Exact {
         if self.significand == 0 && other.significand == 0 {
             let same = self.negative == other.negative;
             return Exact {
-                negative: if same { self.negative } else { mode == Rounding::Down },
+                negative: if same {
+                    self.negative
+                } else {
+                    mode == Rounding::Down
+                },
                 ..self
             };
         }
@@ -89,6 +93,9 @@ impl Exact {
     }
 
     fn round(self, mode: Rounding) -> f64 {
+        if self.significand == 0 {
+            return if self.negative { -0.0 } else { 0.0 };
+        }
         let top = 127 - self.significand.leading_zeros() as i32;
         // The exponent of the result's lowest bit.
         let lowest = (self.exponent + top - FRACTION).max(LOWEST);
@@ -100,16 +107,22 @@ impl Exact {
             let rest = self.significand ^ kept.unbounded_shl(dropped as u32);
             let half = 1u128.unbounded_shl(dropped as u32 - 1);
             // Beyond 128 bits the rest is below a half.
-            let order = if half == 0 { None } else { Some(rest.cmp(&half)) };
+            let order = if half == 0 {
+                None
+            } else {
+                Some(rest.cmp(&half))
+            };
             (kept, rest != 0, order)
         };
         let away = match mode {
             Rounding::Nearest => match half {
-                Some(order) => order.then(if kept & 1 == 1 {
-                    std::cmp::Ordering::Greater
-                } else {
-                    std::cmp::Ordering::Less
-                }) == std::cmp::Ordering::Greater,
+                Some(order) => {
+                    order.then(if kept & 1 == 1 {
+                        std::cmp::Ordering::Greater
+                    } else {
+                        std::cmp::Ordering::Less
+                    }) == std::cmp::Ordering::Greater
+                }
                 None => false,
             },
             Rounding::Zero => false,
@@ -187,10 +200,21 @@ mod tests {
     fn doubles() -> Vec<f64> {
         let mut state = 1u64;
         let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             state ^ state >> 29
         };
-        let mut all = vec![0.0, -0.0, 1.0, -1.0, f64::MAX, f64::MIN_POSITIVE, 5e-324, -5e-324];
+        let mut all = vec![
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            f64::MAX,
+            f64::MIN_POSITIVE,
+            5e-324,
+            -5e-324,
+        ];
         for _ in 0..400 {
             let exponent = [0, 1, 2, 500, 1000, 1022, 1023, 1024, 1050, 2000, 2046];
             let exponent = exponent[next() as usize % exponent.len()];
@@ -203,11 +227,15 @@ mod tests {
 
     /// Rust's own arithmetic rounds to nearest, and the other directions lie around that.
     fn check(found: impl Fn(Rounding) -> f64, near: f64) {
-        assert_eq!(found(Rounding::Nearest).to_bits(), near.to_bits(), "{near:e}");
+        assert_eq!(
+            found(Rounding::Nearest).to_bits(),
+            near.to_bits(),
+            "{near:e}"
+        );
         let [zero, down, up] = [Rounding::Zero, Rounding::Down, Rounding::Up].map(found);
         assert!(down == near || up == near, "{down:e} {near:e} {up:e}");
         assert!(down == up || down.next_up() == up, "{down:e} {up:e}");
-        assert_eq!(zero, if near > 0.0 { down } else { up });
+        assert_eq!(zero, if near.is_sign_positive() { down } else { up });
     }
 
     #[test]

@@ -4,13 +4,15 @@
 
 use super::half_bits::{bf16_to_f32, f16_to_f32, f64_to_bf16, f64_to_f16};
 use super::rounding::{Rounding, sum_to_odd};
-use super::single;
+use super::single::{max, min, spread_nan, xor_sign};
 use crate::code::Opcode;
 use crate::exec::map::{Alu, lanes};
 use crate::ptx::Type;
 
 /// A half-precision format.
 trait Format {
+    /// Below this, a number rounded with no end to its exponent is below the smallest normal one.
+    const NORMAL: f64;
     fn wide(bits: u16) -> f32;
     fn round(x: f64) -> u16;
     /// Whether the bits are a subnormal's.
@@ -20,6 +22,7 @@ trait Format {
 struct F16;
 
 impl Format for F16 {
+    const NORMAL: f64 = (1.0 - 1.0 / 4096.0) / 16384.0;
     #[inline(always)]
     fn wide(bits: u16) -> f32 {
         f16_to_f32(bits)
@@ -37,6 +40,7 @@ impl Format for F16 {
 struct Bf16;
 
 impl Format for Bf16 {
+    const NORMAL: f64 = (1.0 - 1.0 / 512.0) * f32::MIN_POSITIVE as f64;
     #[inline(always)]
     fn wide(bits: u16) -> f32 {
         bf16_to_f32(bits)
@@ -103,23 +107,9 @@ pub(super) fn alu(op: &Opcode<'_>, ty: Type) -> Option<Alu> {
         "mul" => formats!(ty, ftz, |a, b| { a * b }),
         "fma" => formats!(ty, ftz, |a, b, c| { sum_to_odd(a * b, c) }),
         _ if last.is_some() => return None,
-        "neg" => sign(ty, true),
-        "abs" => sign(ty, false),
-        "min" | "max" => return extremum(ty, ftz, op.has("NaN"), op.stem() == "max"),
-        // For bf16 it exists only with `.ftz`.
-        "ex2" => match ty {
-            Type::Bf16 if ftz => {
-                format!(one, Bf16, true, |a| { f64::from(super::approx::exp2(a)) })
-            }
-            Type::Bf16x2 if ftz => {
-                format!(two, Bf16, true, |a| { f64::from(super::approx::exp2(a)) })
-            }
-            Type::F16 | Type::F16x2 => {
-                formats!(ty, ftz, |a| { f64::from(super::approx::exp2(a)) })
-            }
-            _ => return None,
-        },
-        "tanh" => formats!(ty, ftz, |a| { a.tanh() }),
+        "neg" => formats!(ty, ftz, |a| { -a }),
+        "abs" => formats!(ty, ftz, |a| { a.abs() }),
+        "min" | "max" => return extremum(op, ty, ftz),
         _ => return None,
     };
     Some(alu.then(last))
@@ -133,12 +123,17 @@ pub(super) fn saturation(ty: Type) -> Option<Alu> {
     }))
 }
 
-/// `.relu`, done to a result: negative numbers become +0.
+/// `.relu`, done to a result: negative numbers and -0 become +0.
 pub(super) fn relu(ty: Type) -> Option<Alu> {
-    Some(formats!(ty, false, |a| { if a < 0.0 { 0.0 } else { a } }))
+    Some(formats!(ty, false, |a| { if a <= 0.0 { 0.0 } else { a } }))
 }
 
-fn extremum(ty: Type, ftz: bool, nan: bool, largest: bool) -> Option<Alu> {
+fn extremum(op: &Opcode<'_>, ty: Type, ftz: bool) -> Option<Alu> {
+    let nan = op.has("NaN");
+    let sign = op.has("xorsign");
+    if sign && !op.has("abs") {
+        return None;
+    }
     macro_rules! pick {
         (|$a:ident, $b:ident| $body:expr) => {
             formats!(ty, ftz, |x, y| {
@@ -147,22 +142,20 @@ fn extremum(ty: Type, ftz: bool, nan: bool, largest: bool) -> Option<Alu> {
             })
         };
     }
-    Some(match (largest, nan) {
-        (false, false) => pick!(|a, b| single::min(a, b)),
-        (true, false) => pick!(|a, b| single::max(a, b)),
-        (false, true) => pick!(|a, b| single::spread_nan(a, b, single::min(a, b))),
-        (true, true) => pick!(|a, b| single::spread_nan(a, b, single::max(a, b))),
+    Some(match (op.stem() == "max", nan, sign) {
+        (false, false, false) => pick!(|a, b| min(a, b)),
+        (true, false, false) => pick!(|a, b| max(a, b)),
+        (false, true, false) => pick!(|a, b| spread_nan(a, b, min(a, b))),
+        (true, true, false) => pick!(|a, b| spread_nan(a, b, max(a, b))),
+        (false, false, true) => pick!(|a, b| xor_sign(a, b, min(a.abs(), b.abs()))),
+        (true, false, true) => pick!(|a, b| xor_sign(a, b, max(a.abs(), b.abs()))),
+        (false, true, true) => {
+            pick!(|a, b| xor_sign(a, b, spread_nan(a, b, min(a.abs(), b.abs()))))
+        }
+        (true, true, true) => {
+            pick!(|a, b| xor_sign(a, b, spread_nan(a, b, max(a.abs(), b.abs()))))
+        }
     })
-}
-
-fn sign(ty: Type, flip: bool) -> Alu {
-    let pair = matches!(ty, Type::F16x2 | Type::Bf16x2);
-    match (pair, flip) {
-        (false, true) => lanes!(|a: u16| -> u16 { a ^ 0x8000 }),
-        (false, false) => lanes!(|a: u16| -> u16 { a & 0x7fff }),
-        (true, true) => lanes!(|a: u32| -> u32 { a ^ 0x8000_8000 }),
-        (true, false) => lanes!(|a: u32| -> u32 { a & 0x7fff_7fff }),
-    }
 }
 
 #[inline(always)]
@@ -175,14 +168,17 @@ fn read<F: Format, const FTZ: bool>(bits: u16) -> f64 {
     f64::from(F::wide(kept))
 }
 
+/// Rounds; `FTZ` flushes what would be subnormal if its exponent had no end.
 #[inline(always)]
 fn write<F: Format, const FTZ: bool>(x: f64) -> u16 {
-    let bits = F::round(x);
-    if FTZ && F::is_tiny(bits) {
-        bits & 0x8000
-    } else {
-        bits
-    }
+    let tiny = FTZ && x.abs() < F::NORMAL;
+    F::round(if tiny { 0.0f64.copysign(x) } else { x })
+}
+
+/// An f16 as a single, flushed.
+#[inline(always)]
+pub(super) fn flushed_f16(bits: u16) -> f32 {
+    read::<F16, true>(bits) as f32
 }
 
 /// Sums for `atom.add` and `red.add`: subnormals are kept.

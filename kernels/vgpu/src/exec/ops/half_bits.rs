@@ -1,4 +1,4 @@
-//! The bits of f16, bf16 and tf32.
+//! The bits of f16, bf16, tf32 and e4m3.
 
 use super::rounding::{Rounding, narrow_to_odd};
 
@@ -26,6 +26,15 @@ pub(crate) fn f16_to_f32(x: u16) -> f32 {
 #[inline(always)]
 pub(crate) fn bf16_to_f32(x: u16) -> f32 {
     f32::from_bits(u32::from(x) << 16)
+}
+
+/// An e4m3 as a single; exact.
+#[inline(always)]
+pub(crate) fn e4m3_to_f32(x: u8) -> f32 {
+    let code = u16::from(x);
+    // In the place of an f16's bits, whose exponent's bias is greater by 8.
+    let value = f16_to_f32((code & 0x80) << 8 | (code & 0x7f) << 7) * 256.0;
+    if code & 0x7f == 0x7f { f32::NAN } else { value }
 }
 
 /// Drops the low `n` bits of a magnitude, rounding.

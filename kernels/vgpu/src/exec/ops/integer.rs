@@ -62,14 +62,24 @@ pub(super) fn alu(op: &Opcode<'_>, ty: Type, part: Option<Part>) -> Option<Alu> 
             _ => None,
         };
     }
+    let relu = op.has("relu");
     match op.stem() {
+        "min" if relu && ty == Type::S32 => {
+            Some(lanes!(|a: i32, b: i32| -> i32 { a.min(b).max(0) }))
+        }
+        "max" if relu && ty == Type::S32 => {
+            Some(lanes!(|a: i32, b: i32| -> i32 { a.max(b).max(0) }))
+        }
+        _ if relu => None,
         "add" => all!(ty, |a, b| { a.wrapping_add(b) }),
         "sub" => all!(ty, |a, b| { a.wrapping_sub(b) }),
         "mul" => product(ty, part?),
         "mad" => sum(ty, part?),
+        "mul24" => product24(ty, part?, false),
+        "mad24" => product24(ty, part?, true),
         // Division by zero is unspecified; all ones is what hardware gives.
         "div" => all!(ty, |a, b| { if b == 0 { !0 } else { a.wrapping_div(b) } }),
-        "rem" => all!(ty, |a, b| { if b == 0 { a } else { a.wrapping_rem(b) } }),
+        "rem" => all!(ty, |a, b| { if b == 0 { !0 } else { a.wrapping_rem(b) } }),
         "abs" => signed!(ty, |a| { a.wrapping_abs() }),
         "neg" => signed!(ty, |a| { a.wrapping_neg() }),
         "min" => all!(ty, |a, b| { a.min(b) }),
@@ -151,34 +161,100 @@ fn sum(ty: Type, part: Part) -> Option<Alu> {
     }
 }
 
+/// The low 24 bits of a 32-bit integer.
+fn low24(x: u32) -> i64 {
+    (x & 0xff_ffff).into()
+}
+
+/// The same with the highest of them as the sign.
+fn signed24(x: u32) -> i64 {
+    ((x << 8) as i32 >> 8).into()
+}
+
+/// `mul24` and `mad24`: `.lo` takes the low 32 of the product's 48 bits, `.hi` the high 32.
+fn product24(ty: Type, part: Part, addend: bool) -> Option<Alu> {
+    macro_rules! product24 {
+        ($low:ident, $shift:literal) => {
+            if addend {
+                lanes!(|a: u32, b: u32, c: u32| -> u32 {
+                    ((($low(a) * $low(b)) >> $shift) as u32).wrapping_add(c)
+                })
+            } else {
+                lanes!(|a: u32, b: u32| -> u32 { (($low(a) * $low(b)) >> $shift) as u32 })
+            }
+        };
+    }
+    Some(match (ty, part) {
+        (Type::U32, Part::Low) => product24!(low24, 0),
+        (Type::U32, Part::High) => product24!(low24, 16),
+        (Type::S32, Part::Low) => product24!(signed24, 0),
+        (Type::S32, Part::High) => product24!(signed24, 16),
+        _ => return None,
+    })
+}
+
 /// `dp4a`: four products of bytes and a sum. The types are those of the two operands.
 pub(crate) fn dot4(a: Type, b: Type) -> Option<Alu> {
     Some(match (a, b) {
-        (Type::U32, Type::U32) => lanes!(|a: u32, b: u32, c: u32| -> u32 {
-            dot(
-                a.to_le_bytes().map(i32::from),
-                b.to_le_bytes().map(i32::from),
-                c,
-            )
-        }),
+        (Type::U32, Type::U32) => {
+            lanes!(|a: u32, b: u32, c: u32| -> u32 { dot(bytes(a), bytes(b), c) })
+        }
         (Type::S32, Type::S32) => {
             lanes!(|a: u32, b: u32, c: u32| -> u32 { dot(signed_bytes(a), signed_bytes(b), c) })
         }
-        (Type::U32, Type::S32) => lanes!(|a: u32, b: u32, c: u32| -> u32 {
-            dot(a.to_le_bytes().map(i32::from), signed_bytes(b), c)
-        }),
-        (Type::S32, Type::U32) => lanes!(|a: u32, b: u32, c: u32| -> u32 {
-            dot(signed_bytes(a), b.to_le_bytes().map(i32::from), c)
-        }),
+        (Type::U32, Type::S32) => {
+            lanes!(|a: u32, b: u32, c: u32| -> u32 { dot(bytes(a), signed_bytes(b), c) })
+        }
+        (Type::S32, Type::U32) => {
+            lanes!(|a: u32, b: u32, c: u32| -> u32 { dot(signed_bytes(a), bytes(b), c) })
+        }
         _ => return None,
     })
+}
+
+/// `dp2a`: the halves of `a` with two bytes of `b`, the upper ones if `high`, and a sum.
+pub(crate) fn dot2(a: Type, b: Type, high: bool) -> Option<Alu> {
+    macro_rules! dot2 {
+        ($halves:ident, $bytes:ident) => {
+            if high {
+                lanes!(|a: u32, b: u32, c: u32| -> u32 {
+                    let [_, _, x, y] = $bytes(b);
+                    dot($halves(a), [x, y], c)
+                })
+            } else {
+                lanes!(|a: u32, b: u32, c: u32| -> u32 {
+                    let [x, y, _, _] = $bytes(b);
+                    dot($halves(a), [x, y], c)
+                })
+            }
+        };
+    }
+    Some(match (a, b) {
+        (Type::U32, Type::U32) => dot2!(halves, bytes),
+        (Type::U32, Type::S32) => dot2!(halves, signed_bytes),
+        (Type::S32, Type::U32) => dot2!(signed_halves, bytes),
+        (Type::S32, Type::S32) => dot2!(signed_halves, signed_bytes),
+        _ => return None,
+    })
+}
+
+fn halves(x: u32) -> [i32; 2] {
+    [x & 0xffff, x >> 16].map(|half| half as i32)
+}
+
+fn signed_halves(x: u32) -> [i32; 2] {
+    [x as i16, (x >> 16) as i16].map(i32::from)
+}
+
+fn bytes(x: u32) -> [i32; 4] {
+    x.to_le_bytes().map(i32::from)
 }
 
 fn signed_bytes(x: u32) -> [i32; 4] {
     x.to_le_bytes().map(|byte| i32::from(byte as i8))
 }
 
-fn dot(a: [i32; 4], b: [i32; 4], c: u32) -> u32 {
+fn dot<const N: usize>(a: [i32; N], b: [i32; N], c: u32) -> u32 {
     let products = a.iter().zip(b).map(|(a, b)| a * b);
     products.fold(c, |sum, product| sum.wrapping_add(product as u32))
 }

@@ -3,7 +3,8 @@
 //! Lane `4 i + j` holds elements `2 j` and `2 j + 1` of row `i`, so that a fragment's lanes in order
 //! are the matrix by rows.
 
-use super::memory::{Reach, locate, locate_writable, read_row, shared_row, write_row};
+use super::address::{Reach, locate, locate_writable, shared_row};
+use super::memory::{read_row, write_row};
 use crate::code::Inst;
 use crate::exec::column::{FULL, LANES};
 use crate::exec::{Cx, Operation, Outcome, Trouble};

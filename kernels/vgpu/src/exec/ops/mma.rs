@@ -2,7 +2,7 @@
 
 use super::half_bits::{f16_to_f32, f64_to_f16};
 use super::mma_f8;
-use super::mma_sum::{FRACTION, Number, ZERO, power_of_two, sum, to_single};
+use super::mma_sum::{FRACTION, Number, ZERO, power_of_two, sum, to_half, to_single};
 use super::rounding::{NAN, Rounding, narrow};
 use crate::code::Inst;
 use crate::exec::column::{FULL, LANES};
@@ -274,11 +274,11 @@ impl Accumulator for Half {
         F16::numbers(v, registers, part)
     }
     fn round(sum: f64) -> u32 {
-        f64_to_f16(sum, Rounding::Nearest).into()
+        to_half(sum)
     }
     #[inline(always)]
     fn round_finite(sum: f64) -> u32 {
-        f64_to_f16(sum, Rounding::Nearest).into()
+        to_half(sum)
     }
     #[inline(always)]
     fn add(sum: u32, c: f32) -> u32 {

@@ -5,7 +5,7 @@
 //! product takes the first two, starting from zero, the next one the other two; `c` is added last,
 //! by an ordinary addition.
 
-use super::half_bits::f16_to_f32;
+use super::half_bits::e4m3_to_f32;
 use super::mma::{Accumulator, COLUMNS, Column, F16, Format, Half, Numbers, ROWS, Side, Single};
 use super::mma::{column, columns, in_range, side, store};
 use super::mma_sum::ZERO;
@@ -27,12 +27,7 @@ impl Format for E4m3 {
     const PACKED: usize = PACKED;
     #[inline(always)]
     fn numbers<V: Vector>(v: V, registers: &[u32; ROWS], part: usize) -> Numbers {
-        let values = registers.map(|register| {
-            let byte = (register >> (8 * part)) as u16 & 0xff;
-            // The exponent's bias differs by 8.
-            let value = f16_to_f32((byte & 0x80) << 8 | (byte & 0x7f) << 7) * 256.0;
-            if byte & 0x7f == 0x7f { f32::NAN } else { value }
-        });
+        let values = registers.map(|register| e4m3_to_f32((register >> (8 * part)) as u8));
         (values, v.exponents(&values.map(f32::to_bits), ZERO))
     }
 }

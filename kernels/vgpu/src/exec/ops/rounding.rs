@@ -119,6 +119,20 @@ pub(crate) fn narrow(x: f64, rounding: Rounding) -> f32 {
     }
 }
 
+/// Rounds to a single with zero in the place of subnormals: of what would be, rounded to 24 bits
+/// with no end to its exponent.
+#[inline(always)]
+pub(crate) fn narrow_flushed(x: f64, rounding: Rounding) -> f32 {
+    // 2^64: far enough from the subnormals.
+    const AWAY: f32 = f32::from_bits((127 + 64) << 23);
+    let scaled = narrow(x * f64::from(AWAY), rounding);
+    if scaled.abs() < f32::MIN_POSITIVE * AWAY {
+        0f32.copysign(scaled)
+    } else {
+        narrow(x, rounding)
+    }
+}
+
 /// Rounds to a single, to odd.
 #[inline(always)]
 pub(crate) fn narrow_to_odd(x: f64) -> f32 {
@@ -147,30 +161,4 @@ pub(crate) fn integral(x: f64, rounding: Rounding) -> f64 {
         Rounding::Down => x.floor(),
         Rounding::Up => x.ceil(),
     }
-}
-
-/// A double next to `near` in the direction of rounding, where `near` was rounded to nearest and
-/// missed the exact value by `error`.
-#[inline(always)]
-pub(crate) fn direct(near: f64, error: f64, rounding: Rounding) -> f64 {
-    if !near.is_finite() {
-        // An overflow: the largest finite number on the way to zero, or away from the direction.
-        return match rounding {
-            Rounding::Zero => overflow(near),
-            Rounding::Down if near > 0.0 => overflow(near),
-            Rounding::Up if near < 0.0 => overflow(near),
-            _ => near,
-        };
-    }
-    match rounding {
-        Rounding::Zero if near > 0.0 && error < 0.0 => near.next_down(),
-        Rounding::Zero if near < 0.0 && error > 0.0 => near.next_up(),
-        Rounding::Down if error < 0.0 => near.next_down(),
-        Rounding::Up if error > 0.0 => near.next_up(),
-        _ => near,
-    }
-}
-
-fn overflow(x: f64) -> f64 {
-    if x.is_nan() { x } else { f64::MAX.copysign(x) }
 }

@@ -170,6 +170,7 @@ pub(crate) mod class {
     pub(crate) const INFINITE: u64 = 1;
     pub(crate) const NUMBER: u64 = 2;
     pub(crate) const NOT_A_NUMBER: u64 = 3;
+    /// Zeros count.
     pub(crate) const NORMAL: u64 = 4;
     pub(crate) const SUBNORMAL: u64 = 5;
 }
@@ -184,13 +185,13 @@ impl<const WIDE: bool> Operation for TestClass<WIDE> {
             } else {
                 f32::from_bits(cx.read::<u32>(inst.a)[i]).classify()
             };
-            use std::num::FpCategory::{Infinite, Nan, Normal, Subnormal};
+            use std::num::FpCategory::{Infinite, Nan, Normal, Subnormal, Zero};
             let holds = match inst.imm {
                 class::FINITE => !matches!(class, Infinite | Nan),
                 class::INFINITE => class == Infinite,
                 class::NUMBER => class != Nan,
                 class::NOT_A_NUMBER => class == Nan,
-                class::NORMAL => class == Normal,
+                class::NORMAL => matches!(class, Normal | Zero),
                 _ => class == Subnormal,
             };
             found |= u32::from(holds) << i;

@@ -1,8 +1,8 @@
 //! Single-precision arithmetic (PTX ISA 9.7.3).
 
 use super::rounding::{
-    Rounding, finish, flush, narrow, quotient_to_odd, root_to_odd, saturate, signed_zero,
-    sum_to_odd,
+    Rounding, finish, flush, narrow, narrow_flushed, quotient_to_odd, root_to_odd, saturate,
+    signed_zero, sum_to_odd,
 };
 use crate::code::Opcode;
 use crate::exec::map::{Alu, lanes};
@@ -24,25 +24,51 @@ macro_rules! single {
     };
 }
 
-/// The same for each rounding mode.
+/// The same for each rounding mode. The directed ones round a double that was rounded to odd.
 macro_rules! rounded {
-    ($rounding:expr, $ftz:expr, |$($x:ident),+| $near:block, $mode:ident $exact:block) => {
-        match $rounding {
+    ($mode:expr, $ftz:expr, |$($x:ident),+| $near:block, $M:ident $exact:block) => {
+        match $mode {
             Rounding::Nearest => single!($ftz, |$($x),+| $near),
-            Rounding::Zero => single!($ftz, |$($x),+| {
-                const $mode: Rounding = Rounding::Zero;
-                $exact
-            }),
-            Rounding::Down => single!($ftz, |$($x),+| {
-                const $mode: Rounding = Rounding::Down;
-                $exact
-            }),
-            Rounding::Up => single!($ftz, |$($x),+| {
-                const $mode: Rounding = Rounding::Up;
-                $exact
-            }),
+            Rounding::Zero => rounded!(@ Zero, $ftz, |$($x),+| $M $exact),
+            Rounding::Down => rounded!(@ Down, $ftz, |$($x),+| $M $exact),
+            Rounding::Up => rounded!(@ Up, $ftz, |$($x),+| $M $exact),
         }
     };
+    (@ $mode:ident, $ftz:expr, |$($x:ident),+| $M:ident $exact:block) => {
+        single!($ftz, |$($x),+| {
+            const $M: Rounding = Rounding::$mode;
+            narrow($exact, $M)
+        })
+    };
+}
+
+/// The same for products and what is added to them. `.ftz` flushes what would be subnormal if its
+/// exponent had no end, even where it rounds to the smallest normal number as subnormals do.
+macro_rules! product {
+    ($mode:expr, $ftz:expr, |$($x:ident),+| $near:block, $M:ident $exact:block) => {
+        match ($mode, $ftz) {
+            (mode, false) => rounded!(mode, false, |$($x),+| $near, $M $exact),
+            (Rounding::Nearest, true) => lanes!(|$($x: f32),+| -> f32 {
+                $(let $x = flush::<true>($x);)+
+                finish::<true>($near)
+            } doubt |r| {
+                r.abs() == f32::MIN_POSITIVE
+            } {
+                product!(@ Nearest, |$($x),+| $M $exact)
+            }),
+            (Rounding::Zero, true) => product!(Zero, |$($x),+| $M $exact),
+            (Rounding::Down, true) => product!(Down, |$($x),+| $M $exact),
+            (Rounding::Up, true) => product!(Up, |$($x),+| $M $exact),
+        }
+    };
+    ($mode:ident, |$($x:ident),+| $M:ident $exact:block) => {
+        lanes!(|$($x: f32),+| -> f32 { product!(@ $mode, |$($x),+| $M $exact) })
+    };
+    (@ $mode:ident, |$($x:ident),+| $M:ident $exact:block) => {{
+        const $M: Rounding = Rounding::$mode;
+        $(let $x = flush::<true>($x);)+
+        finish::<true>(narrow_flushed($exact, $M))
+    }};
 }
 
 /// `.sat`, done to a result.
@@ -54,10 +80,8 @@ pub(super) fn alu(op: &Opcode<'_>) -> Option<Alu> {
     let ftz = op.has("ftz");
     Some(match op.stem() {
         "add" | "sub" | "mul" | "fma" | "mad" | "div" | "sqrt" | "rcp" => return rounding(op, ftz),
-        "abs" if ftz => lanes!(|a: f32| -> f32 { flush::<true>(a).abs() }),
-        "abs" => lanes!(|a: f32| -> f32 { a.abs() }),
-        "neg" if ftz => lanes!(|a: f32| -> f32 { -flush::<true>(a) }),
-        "neg" => lanes!(|a: f32| -> f32 { -a }),
+        "abs" => single!(ftz, |a| { a.abs() }),
+        "neg" => single!(ftz, |a| { -a }),
         "copysign" => lanes!(|a: f32, b: f32| -> f32 { b.copysign(a) }),
         "min" | "max" => return extremum(op, ftz),
         _ => return None,
@@ -65,39 +89,28 @@ pub(super) fn alu(op: &Opcode<'_>) -> Option<Alu> {
 }
 
 fn rounding(op: &Opcode<'_>, ftz: bool) -> Option<Alu> {
-    let stem = op.stem();
-    // Approximate forms may err; these do not.
-    let approximate =
-        matches!(stem, "div" | "sqrt" | "rcp") && (op.has("approx") || op.has("full"));
-    let mode = match op.find(Rounding::parse) {
-        Some(_) if approximate => return None,
-        Some(mode) => mode,
-        None => Rounding::Nearest,
-    };
+    let mode = op.find(Rounding::parse).unwrap_or(Rounding::Nearest);
     let sat = op.has("sat");
-    let alu = match stem {
-        "add" => rounded!(mode, ftz, |a, b| { a + b }, M { directed_sum(a.into(), b.into(), M) }),
-        "sub" => {
-            rounded!(mode, ftz, |a, b| { a - b }, M { directed_sum(a.into(), (-b).into(), M) })
-        }
-        "mul" => {
-            rounded!(mode, ftz, |a, b| { a * b }, M { narrow(f64::from(a) * f64::from(b), M) })
-        }
-        "fma" | "mad" => rounded!(mode, ftz, |a, b, c| { a.mul_add(b, c) }, M {
-            directed_sum(f64::from(a) * f64::from(b), c.into(), M)
+    let alu = match op.stem() {
+        "add" => rounded!(mode, ftz, |a, b| { a + b }, M { sum(a.into(), b.into(), M) }),
+        "sub" => rounded!(mode, ftz, |a, b| { a - b }, M { sum(a.into(), (-b).into(), M) }),
+        "mul" => product!(mode, ftz, |a, b| { a * b }, M { f64::from(a) * f64::from(b) }),
+        "fma" | "mad" => product!(mode, ftz, |a, b, c| { a.mul_add(b, c) }, M {
+            sum(f64::from(a) * f64::from(b), c.into(), M)
         }),
         _ if sat => return None,
-        "div" => rounded!(mode, ftz, |a, b| { a / b }, M { narrow(quotient_to_odd(a, b), M) }),
-        "rcp" => rounded!(mode, ftz, |a| { 1.0 / a }, M { narrow(quotient_to_odd(1.0, a), M) }),
-        "sqrt" => rounded!(mode, ftz, |a| { a.sqrt() }, M { narrow(root_to_odd(a), M) }),
+        "div" => rounded!(mode, ftz, |a, b| { a / b }, M { quotient_to_odd(a, b) }),
+        "rcp" => rounded!(mode, ftz, |a| { 1.0 / a }, M { quotient_to_odd(1.0, a) }),
+        "sqrt" => rounded!(mode, ftz, |a| { a.sqrt() }, M { root_to_odd(a) }),
         _ => return None,
     };
     Some(alu.then(sat.then(saturation)))
 }
 
+/// `a + b`, rounded to odd.
 #[inline(always)]
-fn directed_sum(a: f64, b: f64, mode: Rounding) -> f32 {
-    narrow(signed_zero(sum_to_odd(a, b), a, b, mode), mode)
+fn sum(a: f64, b: f64, mode: Rounding) -> f64 {
+    signed_zero(sum_to_odd(a, b), a, b, mode)
 }
 
 fn extremum(op: &Opcode<'_>, ftz: bool) -> Option<Alu> {
@@ -166,7 +179,7 @@ pub(super) fn spread_nan(a: f32, b: f32, x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn xor_sign(a: f32, b: f32, x: f32) -> f32 {
+pub(super) fn xor_sign(a: f32, b: f32, x: f32) -> f32 {
     let sign = (a.to_bits() ^ b.to_bits()) & 0x8000_0000;
     f32::from_bits(x.to_bits() | sign)
 }
