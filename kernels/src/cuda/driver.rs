@@ -2,10 +2,10 @@
 #![allow(unsafe_code)]
 
 use super::Driver;
+use super::library::load_for_good;
 use crate::error::Error;
 use cudarc::driver::sys;
 use cudarc::driver::{CudaContext, DriverError};
-use libloading::Library;
 use std::ffi::c_char;
 use std::path::PathBuf;
 
@@ -67,10 +67,7 @@ fn load_virtual() -> Result<(), String> {
         ));
     };
     // SAFETY: the library is our own; loading it runs no code.
-    let library = unsafe { Library::new(path) }.map_err(|e| format!("{}: {e}", path.display()))?;
-    // It has to stay: cudarc finds it by its name among the libraries that are loaded.
-    std::mem::forget(library);
-    Ok(())
+    unsafe { load_for_good(path) }
 }
 
 /// Whether the driver that was loaded is the virtual one.

@@ -9,6 +9,7 @@ mod cache;
 mod compiler;
 mod driver;
 mod launch;
+mod library;
 mod memory;
 mod nvrtc;
 mod upload;

@@ -1,8 +1,8 @@
 //! NVRTC, CUDA's compiler as a library: found where people have it, loaded, called.
 #![allow(unsafe_code)]
 
+use super::library::load_for_good;
 use cudarc::nvrtc::{result, sys};
-use libloading::Library;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::{Path, PathBuf};
 
@@ -142,7 +142,6 @@ fn present() -> bool {
 
 /// Loads NVRTC from a file, so that it is found by its name.
 fn load_file(path: &Path) -> Result<(), String> {
-    let failed = |path: &Path, e: libloading::Error| format!("{}: {e}", path.display());
     // It finds its other half only if that is loaded already.
     let folder = path.parent().unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -151,15 +150,11 @@ fn load_file(path: &Path) -> Result<(), String> {
         let name = name.to_string_lossy();
         if name.starts_with("libnvrtc-builtins.so") {
             // SAFETY: NVIDIA's library; loading it runs only its initialisers.
-            let builtins = unsafe { Library::new(entry.path()) };
-            std::mem::forget(builtins.map_err(|e| failed(&entry.path(), e))?);
+            unsafe { load_for_good(&entry.path()) }?;
         }
     }
     // SAFETY: as above.
-    let library = unsafe { Library::new(path) }.map_err(|e| failed(path, e))?;
-    // It has to stay: cudarc finds it by its name among the libraries that are loaded.
-    std::mem::forget(library);
-    Ok(())
+    unsafe { load_for_good(path) }
 }
 
 /// Folders in which toolkits and Python's packages put NVRTC.
