@@ -19,7 +19,7 @@ pub struct Sampling {
     pub presence_penalty: f32,
     /// Taken from the logits of generated tokens for every time; 0 for none.
     pub frequency_penalty: f32,
-    /// Added to the logits of these tokens; minus infinity bans one.
+    /// Added to the logits of these tokens, each there once; minus infinity bans one.
     pub logit_bias: Vec<(u32, f32)>,
     /// Seed of the random numbers.
     pub seed: u64,
@@ -65,6 +65,16 @@ impl Sampling {
             check_token("logit_bias", *token, vocabulary)?;
             possible(*bias < f32::INFINITY, "logit_bias", *bias, "a number")?;
         }
+        let mut tokens: Vec<u32> = self.logit_bias.iter().map(|(token, _)| *token).collect();
+        tokens.sort_unstable();
+        for pair in tokens.windows(2) {
+            possible(
+                pair[0] != pair[1],
+                "token in logit_bias",
+                pair[0] as f32,
+                "there once",
+            )?;
+        }
         Ok(())
     }
 
@@ -75,9 +85,13 @@ impl Sampling {
 
     /// Whether there is a bias or a penalty.
     pub(crate) fn adjusts(&self) -> bool {
+        !self.logit_bias.is_empty() || self.penalises()
+    }
+
+    /// Whether there is a penalty.
+    pub(crate) fn penalises(&self) -> bool {
         let (repetition, presence) = (self.repetition_penalty, self.presence_penalty);
-        let penalties = (repetition, presence, self.frequency_penalty);
-        !self.logit_bias.is_empty() || penalties != (1.0, 0.0, 0.0)
+        (repetition, presence, self.frequency_penalty) != (1.0, 0.0, 0.0)
     }
 }
 

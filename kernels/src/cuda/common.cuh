@@ -114,15 +114,17 @@ __device__ inline void store_part(element* to, const float (&from)[VECTOR], int 
 __host__ __device__ constexpr int div_up(int a, int b) { return (a + b - 1) / b; }
 
 struct Sum {
-    __device__ inline float operator()(float a, float b) const { return a + b; }
+    template <class T>
+    __device__ inline T operator()(T a, T b) const { return a + b; }
 };
 struct Max {
     __device__ inline float operator()(float a, float b) const { return fmaxf(a, b); }
+    __device__ inline u64 operator()(u64 a, u64 b) const { return max(a, b); }
 };
 
 // Reduces over a warp, to the same bits in every lane.
-template <class Combine>
-__device__ inline float warp_reduce(float x) {
+template <class Combine, class T>
+__device__ inline T warp_reduce(T x) {
 #pragma unroll
     for (int apart = WARP / 2; apart > 0; apart /= 2) {
         x = Combine()(x, __shfl_xor_sync(ALL_LANES, x, apart));
@@ -133,16 +135,16 @@ __device__ inline float warp_sum(float x) { return warp_reduce<Sum>(x); }
 __device__ inline float warp_max(float x) { return warp_reduce<Max>(x); }
 
 // Reduces over a block of THREADS, all of which must call; warps in ascending order.
-template <int THREADS, class Combine>
-__device__ inline float block_reduce(float x) {
-    __shared__ float parts[THREADS / WARP];
+template <int THREADS, class Combine, class T>
+__device__ inline T block_reduce(T x) {
+    __shared__ T parts[THREADS / WARP];
     x = warp_reduce<Combine>(x);
     __syncthreads();  // The last call's readers are done.
     if (threadIdx.x % WARP == 0) {
         parts[threadIdx.x / WARP] = x;
     }
     __syncthreads();
-    float all = parts[0];
+    T all = parts[0];
 #pragma unroll
     for (int warp = 1; warp < THREADS / WARP; warp++) {
         all = Combine()(all, parts[warp]);

@@ -171,11 +171,6 @@ impl Launcher<'_> {
         }
     }
 
-    /// Whether nothing is computed.
-    pub(crate) fn is_dry(&self) -> bool {
-        matches!(self, Launcher::Plan { .. })
-    }
-
     /// Launches `kernel` of `source` behind all work before it.
     ///
     /// # Errors

@@ -48,11 +48,6 @@ impl Isa {
         found
     }
 
-    /// The fastest that this processor can run.
-    pub(crate) fn best() -> Isa {
-        Isa::available().swap_remove(0)
-    }
-
     /// `avx512`, `avx2` or `portable`.
     pub fn name(self) -> &'static str {
         match self {
@@ -70,7 +65,7 @@ impl Isa {
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Host::with_isa` or `Isa::best` found it among `Isa::available`, which tests
+            // SAFETY: `Host::with_isa` found it among `Isa::available`, which tests
             // these features.
             Isa::Avx512 => unsafe { x86::run_avx512(kernel) },
             #[cfg(target_arch = "x86_64")]

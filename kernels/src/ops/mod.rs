@@ -27,7 +27,7 @@ pub use layer_norm::{LayerNorm, layer_norm};
 pub use log_mel::{MelBank, log_mel};
 pub use rms_norm::{RmsNorm, rms_norm};
 pub use rope_kv::{QkNorm, Rope, rope_kv};
-pub use sample::{Draw, Sampled, sample};
+pub use sample::{Draw, MOST_ALTERNATIVES, Sampled, sample};
 
 /// An operation, as the registry lists it.
 pub struct Op {

@@ -22,14 +22,13 @@
 //! `raw_logprobs`). Tokens of logit minus infinity are never chosen.
 
 use super::Op;
-use crate::case::{Case, Inputs, Trial};
-use crate::cuda::{CudaSource, Grid, Launcher};
+use crate::cuda::{CudaSource, Grid};
 use crate::error::{Result, check, ensure};
 use crate::host::cut::{Cut, order};
 use crate::host::math;
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::tensor::{Tensor, View};
-use crate::{Context, History, Host, Isa, Sampling, Work, philox, reference};
+use crate::{Context, History, Host, Sampling, Work, philox};
 
 /// What one row of logits is to be sampled with.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +42,9 @@ pub struct Draw<'a> {
     /// How many of the most probable tokens to report.
     pub alternatives: usize,
 }
+
+/// The most alternatives that can be reported.
+pub const MOST_ALTERNATIVES: usize = 256;
 
 /// A chosen token.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,12 +77,18 @@ pub fn sample<'a>(
     for draw in draws {
         draw.sampling.check(vocabulary)?;
         draw.history.check(vocabulary)?;
-        let (n, most) = (draw.alternatives, format_args!("at most {vocabulary}"));
-        ensure("sample", n <= vocabulary, "alternatives", n, most)?;
+        let (n, most) = (draw.alternatives, MOST_ALTERNATIVES.min(vocabulary));
+        let expected = format_args!("at most {most}");
+        ensure("sample", n <= most, "alternatives", n, expected)?;
     }
     let most = draws.iter().map(|d| d.alternatives).max().unwrap_or(0);
     let mut out = cx.tensor_f32(rows, PAIR * (1 + most))?;
     let mut scratch = cx.host_scratch_for(rows, 2 * vocabulary)?;
+    let table = Table::new(draws);
+    let words = cx.integers(&table.words)?;
+    // A dry run makes room for bias and penalties.
+    let adjusts = cx.is_dry() || draws.iter().any(|d| d.sampling.adjusts());
+    let adjusted = cx.device_scratch(if adjusts { rows } else { 0 }, vocabulary)?;
     // Two exponentials a logit.
     let work = Work::new(2 * 20 * rows * vocabulary, rows * vocabulary, 0);
     cx.run(
@@ -88,7 +96,23 @@ pub fn sample<'a>(
         work,
         &mut out,
         |host, out| host_sample(host, logits, draws, scratch.data_mut(), out),
-        |gpu, out| launch(gpu, logits, draws, out),
+        |gpu, out| {
+            gpu.launch(
+                (&CUDA, "sample"),
+                &[],
+                Grid::new([rows, 1, 1], THREADS),
+                [
+                    (&*out).into(),
+                    out.cols().into(),
+                    logits.into(),
+                    logits.stride().into(),
+                    (&adjusted).into(),
+                    (&words).into(),
+                    (words.view().address() + (4 * table.entries) as u64).into(),
+                    vocabulary.into(),
+                ],
+            )
+        },
     )?;
     let chosen = out.to_vec()?;
     if chosen.is_empty() {
@@ -98,81 +122,6 @@ pub fn sample<'a>(
     let rows = draws.iter().zip(chosen).enumerate();
     rows.map(|(row, (draw, chosen))| decode(row, draw, chosen))
         .collect()
-}
-
-/// The formula at the head of this file for one row: the token, and how near another one was.
-fn reference_token(logits: &[f64], draw: Draw<'_>) -> (usize, f64) {
-    let sampling = draw.sampling;
-    let mut a = logits.to_vec();
-    for (token, bias) in &sampling.logit_bias {
-        a[*token as usize] += f64::from(*bias);
-    }
-    for (token, count) in draw.history.seen() {
-        let a = &mut a[*token as usize];
-        let penalty = f64::from(sampling.repetition_penalty);
-        *a = if *a > 0.0 { *a / penalty } else { *a * penalty };
-        if *count > 0 {
-            *a -= f64::from(sampling.frequency_penalty) * f64::from(*count);
-            *a -= f64::from(sampling.presence_penalty);
-        }
-    }
-    let mut sorted: Vec<usize> = (0..a.len()).collect();
-    sorted.sort_by(|i, j| a[*j].total_cmp(&a[*i]));
-    let greatest = a[sorted[0]];
-    if sampling.is_greedy() {
-        return (sorted[0], greatest - a[sorted[1]]);
-    }
-    let temperature = f64::from(sampling.temperature);
-    let mut w: Vec<f64> = a
-        .iter()
-        .map(|a| ((a - greatest) / temperature).exp())
-        .collect();
-    w.iter_mut()
-        .filter(|w| **w < f64::from(sampling.min_p))
-        .for_each(|w| *w = 0.0);
-    if sampling.top_k > 0 {
-        sorted.iter().skip(sampling.top_k).for_each(|i| w[*i] = 0.0);
-    }
-    let mut margin = f64::INFINITY;
-    if sampling.top_p < 1.0 {
-        let target = f64::from(sampling.top_p) * w.iter().sum::<f64>();
-        let mut sum = 0.0;
-        for i in sorted {
-            if sum >= target {
-                w[i] = 0.0;
-            }
-            sum += w[i];
-            margin = margin.min((sum - target).abs() / target);
-        }
-    }
-    let sum: f64 = w.iter().sum();
-    let uniform = philox::bits(sampling.seed, draw.position) as f64 / 2f64.powi(64);
-    let (mut below, mut token) = (0.0, None);
-    for (i, w) in w.iter().enumerate() {
-        below += w / sum;
-        margin = margin.min((below - uniform).abs());
-        if below > uniform && token.is_none() {
-            token = Some(i);
-        }
-    }
-    (token.unwrap_or(0), margin)
-}
-
-/// The log-probabilities of the token and of the alternatives, each in a row of `V` at its token.
-fn reference(logits: &[f64], vocabulary: usize, setups: &[Setup]) -> Vec<f64> {
-    let mut out = Vec::new();
-    for (row, (x, setup)) in logits.chunks_exact(vocabulary).zip(setups).enumerate() {
-        let probabilities = reference::softmax(x);
-        let mut sorted: Vec<usize> = (0..vocabulary).collect();
-        sorted.sort_by(|i, j| x[*j].total_cmp(&x[*i]));
-        let (token, _) = reference_token(x, setup.draw(row));
-        for token in std::iter::once(&token).chain(&sorted[..ALTERNATIVES]) {
-            let mut dense = vec![0.0; vocabulary];
-            dense[*token] = probabilities[*token].ln();
-            out.extend(dense);
-        }
-    }
-    out
 }
 
 /// Elements of a token with its log-probability.
@@ -340,6 +289,11 @@ fn total(weights: &[f32]) -> u64 {
     weights.iter().map(|w| mass(*w)).sum()
 }
 
+/// A share of probability in units of 2^-32.
+fn share(top_p: f32) -> u64 {
+    (top_p * (1u64 << 32) as f32) as u64
+}
+
 /// Zeroes the weights that `top_k` and `top_p` leave out.
 fn restrict(a: &[f32], sampling: &Sampling, weights: &mut [f32]) {
     if (1..a.len()).contains(&sampling.top_k) {
@@ -347,8 +301,7 @@ fn restrict(a: &[f32], sampling: &Sampling, weights: &mut [f32]) {
         Cut::find(a, weights, sampling.top_k as u64, count).apply(a, weights, count);
     }
     if sampling.top_p < 1.0 {
-        // top_p in units of 2^-32, times the sum.
-        let share = (sampling.top_p * (1u64 << 32) as f32) as u128;
+        let share = u128::from(share(sampling.top_p));
         let target = ((share * u128::from(total(weights))) >> 32) as u64;
         Cut::find(a, weights, target.max(1), mass).apply(a, weights, mass);
     }
@@ -388,193 +341,75 @@ const CUDA: CudaSource = CudaSource {
 /// Threads of a row's block.
 const THREADS: u32 = 1024;
 
-/// Greedily on the GPU. Everything else on the host, from a copy of the logits.
-fn launch(
-    gpu: &Launcher<'_>,
-    logits: View<'_>,
-    draws: &[Draw<'_>],
-    out: &mut Tensor,
-) -> Result<()> {
-    let plain =
-        |d: &Draw<'_>| d.sampling.is_greedy() && !d.sampling.adjusts() && d.alternatives == 0;
-    // A dry run notes the kernel.
-    if gpu.is_dry() || draws.iter().all(plain) {
-        return gpu.launch(
-            (&CUDA, "sample_greedy"),
-            &[],
-            Grid::new([logits.rows(), 1, 1], THREADS),
-            [
-                (&*out).into(),
-                logits.into(),
-                logits.stride().into(),
-                logits.cols().into(),
-            ],
-        );
+/// What the kernel reads of the draws: a record for each row, and the tokens with bias or history.
+struct Table {
+    words: Vec<i32>,
+    /// Where the tokens begin, in words.
+    entries: usize,
+}
+
+impl Table {
+    fn new(draws: &[Draw<'_>]) -> Table {
+        let (mut rows, mut entries) = (Vec::new(), Vec::new());
+        for draw in draws {
+            let sampling = draw.sampling;
+            let first = entries.len();
+            entries.extend(entries_of(draw));
+            let wide = [
+                share(sampling.top_p),
+                philox::bits(sampling.seed, draw.position),
+            ];
+            rows.extend(wide.iter().flat_map(|x| [*x as i32, (*x >> 32) as i32]));
+            let floats = [
+                sampling.temperature,
+                sampling.min_p,
+                sampling.repetition_penalty,
+                sampling.presence_penalty,
+                sampling.frequency_penalty,
+            ];
+            rows.extend(floats.map(|x| x.to_bits() as i32));
+            let sizes = [
+                usize::from(sampling.is_greedy()),
+                // Beyond any vocabulary, all are wanted.
+                sampling.top_k.min(i32::MAX as usize),
+                draw.alternatives,
+                first,
+                entries.len() - first,
+            ];
+            rows.extend(sizes.map(|x| x as i32));
+        }
+        Table {
+            entries: rows.len(),
+            words: [rows, entries.concat()].concat(),
+        }
     }
-    let vocabulary = logits.cols();
-    let values = logits.to_vec()?;
-    let (mut adjusted, mut weights) = (vec![0.0; vocabulary], vec![0.0; vocabulary]);
-    for (row, logits) in values.chunks_exact(vocabulary).enumerate() {
-        let mut chosen = vec![0.0; out.cols()];
-        Isa::best().run(Choose {
-            logits,
-            draw: draws[row],
-            adjusted: &mut adjusted,
-            weights: &mut weights,
-            out: &mut chosen,
-        });
-        out.write_rows(row, &chosen)?;
+}
+
+/// Every token with a bias or a history, once: `{token, bias, whether seen, times generated}`.
+fn entries_of(draw: &Draw<'_>) -> Vec<[i32; 4]> {
+    let sampling = draw.sampling;
+    let mut entries: Vec<[i32; 4]> = Vec::new();
+    if sampling.penalises() {
+        let seen = draw.history.seen().iter();
+        entries.extend(seen.map(|(token, times)| [*token as i32, 0, 1, *times as i32]));
     }
-    Ok(())
+    let seen = entries.len();
+    for (token, bias) in &sampling.logit_bias {
+        let (token, bias) = (*token as i32, bias.to_bits() as i32);
+        match entries[..seen].binary_search_by_key(&token, |entry| entry[0]) {
+            Ok(at) => entries[at][1] = bias,
+            Err(_) => entries.push([token, bias, 0, 0]),
+        }
+    }
+    entries
 }
 
 pub(super) const SAMPLE: Op = Op {
     name: "sample",
     cuda: &CUDA,
-    cases,
+    cases: cases::cases,
 };
 
-/// Alternatives that the cases ask for.
-const ALTERNATIVES: usize = 3;
-
-/// The parameters of a row of a case.
-struct Setup {
-    sampling: Sampling,
-    history: History,
-}
-
-impl Setup {
-    fn draw(&self, row: usize) -> Draw<'_> {
-        Draw {
-            sampling: &self.sampling,
-            history: &self.history,
-            position: row as u64,
-            alternatives: ALTERNATIVES,
-        }
-    }
-}
-
-/// The rows of a case: greedy, every parameter by itself, all of them together.
-fn setups(vocabulary: usize) -> Vec<Setup> {
-    let warm = Sampling {
-        temperature: 0.8,
-        seed: 1 << 40 | 7,
-        ..Sampling::default()
-    };
-    let penalties = Sampling {
-        repetition_penalty: 1.3,
-        presence_penalty: 0.5,
-        frequency_penalty: 0.25,
-        logit_bias: vec![(1, 2.5), (3, f32::NEG_INFINITY)],
-        ..warm.clone()
-    };
-    let all = [
-        Sampling::default(),
-        warm.clone(),
-        warm.with(|s| s.top_k = 5),
-        warm.with(|s| s.top_p = 0.7),
-        warm.with(|s| s.min_p = 0.2),
-        penalties.clone(),
-        penalties.with(|s| s.temperature = 0.0),
-        penalties.with(|s| (s.top_k, s.top_p, s.min_p) = (50, 0.9, 0.01)),
-    ];
-    let mut history = History::new(&[0, 1, 2, 2]);
-    for token in (0..vocabulary as u32).step_by(3).chain([4, 4]) {
-        history.push(token);
-    }
-    all.map(|sampling| Setup {
-        sampling,
-        history: history.clone(),
-    })
-    .into()
-}
-
-impl Sampling {
-    /// The same but for a change.
-    fn with(&self, change: impl FnOnce(&mut Sampling)) -> Sampling {
-        let mut sampling = self.clone();
-        change(&mut sampling);
-        sampling
-    }
-}
-
-/// Logits as peaked as a model's.
-fn case_logits(vocabulary: usize) -> Vec<f32> {
-    let rows = setups(vocabulary).len();
-    Inputs::plain(vocabulary as u64).normal(rows * vocabulary, 6.0)
-}
-
-/// A vocabulary that no vector divides, one of a single vector, and Qwen3's.
-const VOCABULARIES: [usize; 3] = [1_003, 16, 151_936];
-
-fn cases() -> Vec<Case> {
-    let cases = VOCABULARIES.map(|vocabulary| [greedy_case(vocabulary), case(vocabulary)]);
-    cases.into_iter().flatten().collect()
-}
-
-/// Nothing but the greatest logit, with equals of it behind it.
-fn greedy_case(vocabulary: usize) -> Case {
-    const ROWS: usize = 3;
-    Case::new(format!("{ROWS}x{vocabulary}, greedy"), 1e-6, move |cx| {
-        let mut values = Inputs::plain(vocabulary as u64).normal(ROWS * vocabulary, 6.0);
-        for row in values.chunks_exact_mut(vocabulary) {
-            row[vocabulary - 1] = row.iter().copied().fold(row[0], f32::max);
-        }
-        let logits = cx.upload_f32(&values, vocabulary)?;
-        let wide = reference::widen(&values);
-        let run = move |cx: &Context| {
-            let (sampling, history) = (Sampling::default(), History::default());
-            let draw = Draw {
-                sampling: &sampling,
-                history: &history,
-                position: 0,
-                alternatives: 0,
-            };
-            let sampled = sample(cx, &logits, &[draw; ROWS])?;
-            Ok(sampled
-                .iter()
-                .flat_map(|s| [s.token as f32, s.logprob])
-                .collect())
-        };
-        let expected = move || {
-            let rows = wide.chunks_exact(vocabulary);
-            rows.flat_map(|x| {
-                let greatest = x.iter().copied().fold(x[0], f64::max);
-                let token = x.iter().position(|x| *x == greatest).unwrap_or(0);
-                [token as f64, reference::softmax(x)[token].ln()]
-            })
-            .collect()
-        };
-        Ok(Trial::new(run, expected))
-    })
-    .always_f32()
-}
-
-fn case(vocabulary: usize) -> Case {
-    Case::new(format!("8x{vocabulary}"), 1e-6, move |cx| {
-        let values = case_logits(vocabulary);
-        let logits = cx.upload_f32(&values, vocabulary)?;
-        let wide = reference::widen(&values);
-        let run = move |cx: &Context| {
-            let setups = setups(vocabulary);
-            let draws: Vec<_> = (0..).zip(&setups).map(|(row, s)| s.draw(row)).collect();
-            let mut out = Vec::new();
-            for sampled in sample(cx, &logits, &draws)? {
-                let chosen = (sampled.token, sampled.logprob);
-                for (token, logprob) in std::iter::once(chosen).chain(sampled.alternatives) {
-                    let mut dense = vec![0.0; vocabulary];
-                    dense[token as usize] = logprob;
-                    out.extend(dense);
-                }
-            }
-            Ok(out)
-        };
-        Ok(Trial::new(run, move || {
-            reference(&wide, vocabulary, &setups(vocabulary))
-        }))
-    })
-    .always_f32()
-}
-
+mod cases;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! Distributions, filters, penalties, and rows that keep to themselves.
 
+use super::cases::{VOCABULARIES, case_logits, reference_token, setups};
 use super::*;
-use crate::{Device, Host, Isa};
+use crate::{Device, Host, Isa, reference};
 use std::sync::Arc;
 
 fn host(elements: usize) -> Context {

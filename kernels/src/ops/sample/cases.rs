@@ -1,0 +1,222 @@
+//! The formula in f64, and the inputs on which sampling is verified.
+
+use super::{Draw, sample};
+use crate::case::{Case, Inputs, Trial};
+use crate::{Context, History, Sampling, philox, reference};
+
+/// The formula at the head of `sample.rs` for one row: the token, and how near another one was.
+pub(super) fn reference_token(logits: &[f64], draw: Draw<'_>) -> (usize, f64) {
+    let sampling = draw.sampling;
+    let mut a = logits.to_vec();
+    for (token, bias) in &sampling.logit_bias {
+        a[*token as usize] += f64::from(*bias);
+    }
+    for (token, count) in draw.history.seen() {
+        let a = &mut a[*token as usize];
+        let penalty = f64::from(sampling.repetition_penalty);
+        *a = if *a > 0.0 { *a / penalty } else { *a * penalty };
+        if *count > 0 {
+            *a -= f64::from(sampling.frequency_penalty) * f64::from(*count);
+            *a -= f64::from(sampling.presence_penalty);
+        }
+    }
+    let mut sorted: Vec<usize> = (0..a.len()).collect();
+    sorted.sort_by(|i, j| a[*j].total_cmp(&a[*i]));
+    let greatest = a[sorted[0]];
+    if sampling.is_greedy() {
+        return (sorted[0], greatest - a[sorted[1]]);
+    }
+    let temperature = f64::from(sampling.temperature);
+    let mut w: Vec<f64> = a
+        .iter()
+        .map(|a| ((a - greatest) / temperature).exp())
+        .collect();
+    w.iter_mut()
+        .filter(|w| **w < f64::from(sampling.min_p))
+        .for_each(|w| *w = 0.0);
+    if sampling.top_k > 0 {
+        sorted.iter().skip(sampling.top_k).for_each(|i| w[*i] = 0.0);
+    }
+    let mut margin = f64::INFINITY;
+    if sampling.top_p < 1.0 {
+        let target = f64::from(sampling.top_p) * w.iter().sum::<f64>();
+        let mut sum = 0.0;
+        for i in sorted {
+            if sum >= target {
+                w[i] = 0.0;
+            }
+            sum += w[i];
+            margin = margin.min((sum - target).abs() / target);
+        }
+    }
+    let sum: f64 = w.iter().sum();
+    let uniform = philox::bits(sampling.seed, draw.position) as f64 / 2f64.powi(64);
+    let (mut below, mut token) = (0.0, None);
+    for (i, w) in w.iter().enumerate() {
+        below += w / sum;
+        margin = margin.min((below - uniform).abs());
+        if below > uniform && token.is_none() {
+            token = Some(i);
+        }
+    }
+    (token.unwrap_or(0), margin)
+}
+
+/// The log-probabilities of the token and of the alternatives, each in a row of `V` at its token.
+fn reference(logits: &[f64], vocabulary: usize, setups: &[Setup]) -> Vec<f64> {
+    let mut out = Vec::new();
+    for (row, (x, setup)) in logits.chunks_exact(vocabulary).zip(setups).enumerate() {
+        let probabilities = reference::softmax(x);
+        let mut sorted: Vec<usize> = (0..vocabulary).collect();
+        sorted.sort_by(|i, j| x[*j].total_cmp(&x[*i]));
+        let (token, _) = reference_token(x, setup.draw(row));
+        for token in std::iter::once(&token).chain(&sorted[..ALTERNATIVES]) {
+            let mut dense = vec![0.0; vocabulary];
+            dense[*token] = probabilities[*token].ln();
+            out.extend(dense);
+        }
+    }
+    out
+}
+
+/// Alternatives that the cases ask for.
+const ALTERNATIVES: usize = 3;
+
+/// The parameters of a row of a case.
+pub(super) struct Setup {
+    sampling: Sampling,
+    history: History,
+}
+
+impl Setup {
+    pub(super) fn draw(&self, row: usize) -> Draw<'_> {
+        Draw {
+            sampling: &self.sampling,
+            history: &self.history,
+            position: row as u64,
+            alternatives: ALTERNATIVES,
+        }
+    }
+}
+
+/// The rows of a case: greedy, every parameter by itself, all of them together.
+pub(super) fn setups(vocabulary: usize) -> Vec<Setup> {
+    let warm = Sampling {
+        temperature: 0.8,
+        seed: 1 << 40 | 7,
+        ..Sampling::default()
+    };
+    let penalties = Sampling {
+        repetition_penalty: 1.3,
+        presence_penalty: 0.5,
+        frequency_penalty: 0.25,
+        logit_bias: vec![(1, 2.5), (3, f32::NEG_INFINITY)],
+        ..warm.clone()
+    };
+    let all = [
+        Sampling::default(),
+        warm.clone(),
+        warm.with(|s| s.top_k = 5),
+        warm.with(|s| s.top_p = 0.7),
+        warm.with(|s| s.min_p = 0.2),
+        penalties.clone(),
+        penalties.with(|s| s.temperature = 0.0),
+        penalties.with(|s| (s.top_k, s.top_p, s.min_p) = (50, 0.9, 0.01)),
+    ];
+    let mut history = History::new(&[0, 1, 2, 2]);
+    for token in (0..vocabulary as u32).step_by(3).chain([4, 4]) {
+        history.push(token);
+    }
+    all.map(|sampling| Setup {
+        sampling,
+        history: history.clone(),
+    })
+    .into()
+}
+
+impl Sampling {
+    /// The same but for a change.
+    pub(super) fn with(&self, change: impl FnOnce(&mut Sampling)) -> Sampling {
+        let mut sampling = self.clone();
+        change(&mut sampling);
+        sampling
+    }
+}
+
+/// Logits as peaked as a model's.
+pub(super) fn case_logits(vocabulary: usize) -> Vec<f32> {
+    let rows = setups(vocabulary).len();
+    Inputs::plain(vocabulary as u64).normal(rows * vocabulary, 6.0)
+}
+
+/// A vocabulary that no vector divides, one of a single vector, and Qwen3's.
+pub(super) const VOCABULARIES: [usize; 3] = [1_003, 16, 151_936];
+
+pub(super) fn cases() -> Vec<Case> {
+    let cases = VOCABULARIES.map(|vocabulary| [greedy_case(vocabulary), case(vocabulary)]);
+    cases.into_iter().flatten().collect()
+}
+
+/// Nothing but the greatest logit, with equals of it behind it.
+fn greedy_case(vocabulary: usize) -> Case {
+    const ROWS: usize = 3;
+    Case::new(format!("{ROWS}x{vocabulary}, greedy"), 1e-6, move |cx| {
+        let mut values = Inputs::plain(vocabulary as u64).normal(ROWS * vocabulary, 6.0);
+        for row in values.chunks_exact_mut(vocabulary) {
+            row[vocabulary - 1] = row.iter().copied().fold(row[0], f32::max);
+        }
+        let logits = cx.upload_f32(&values, vocabulary)?;
+        let wide = reference::widen(&values);
+        let run = move |cx: &Context| {
+            let (sampling, history) = (Sampling::default(), History::default());
+            let draw = Draw {
+                sampling: &sampling,
+                history: &history,
+                position: 0,
+                alternatives: 0,
+            };
+            let sampled = sample(cx, &logits, &[draw; ROWS])?;
+            Ok(sampled
+                .iter()
+                .flat_map(|s| [s.token as f32, s.logprob])
+                .collect())
+        };
+        let expected = move || {
+            let rows = wide.chunks_exact(vocabulary);
+            rows.flat_map(|x| {
+                let greatest = x.iter().copied().fold(x[0], f64::max);
+                let token = x.iter().position(|x| *x == greatest).unwrap_or(0);
+                [token as f64, reference::softmax(x)[token].ln()]
+            })
+            .collect()
+        };
+        Ok(Trial::new(run, expected))
+    })
+    .always_f32()
+}
+
+fn case(vocabulary: usize) -> Case {
+    Case::new(format!("8x{vocabulary}"), 1e-6, move |cx| {
+        let values = case_logits(vocabulary);
+        let logits = cx.upload_f32(&values, vocabulary)?;
+        let wide = reference::widen(&values);
+        let run = move |cx: &Context| {
+            let setups = setups(vocabulary);
+            let draws: Vec<_> = (0..).zip(&setups).map(|(row, s)| s.draw(row)).collect();
+            let mut out = Vec::new();
+            for sampled in sample(cx, &logits, &draws)? {
+                let chosen = (sampled.token, sampled.logprob);
+                for (token, logprob) in std::iter::once(chosen).chain(sampled.alternatives) {
+                    let mut dense = vec![0.0; vocabulary];
+                    dense[token as usize] = logprob;
+                    out.extend(dense);
+                }
+            }
+            Ok(out)
+        };
+        Ok(Trial::new(run, move || {
+            reference(&wide, vocabulary, &setups(vocabulary))
+        }))
+    })
+    .always_f32()
+}
