@@ -113,6 +113,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
             plan.workspace,
             "activations of the widest stage",
         ),
+        ("decode", plan.decode, "activations of a generated token"),
         (
             "audio",
             plan.audio,

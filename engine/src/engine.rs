@@ -5,10 +5,10 @@ use crate::kv::PagePool;
 use crate::model::{Model, SAMPLES_PER_TOKEN};
 use crate::observe::{Observer, Stage, Stopwatch};
 use crate::plan::{MemoryPlan, load};
+use crate::runner::Runner;
 use crate::session::Session;
 use gamut_frontend::{Audio, Options as AudioOptions, Source as AudioSource};
-use gamut_kernels::ops::Rope;
-use gamut_kernels::{Context, DType, Device, DeviceChoice, Host, KvCache, PAGE, Tensor};
+use gamut_kernels::{Context, DType, Device, DeviceChoice, Host, PAGE, Tensor};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,17 +41,9 @@ struct Inner {
     device: Device,
     /// For audio, and for the host's part of a step.
     host: Arc<Host>,
-    rope: Rope,
     plan: MemoryPlan,
     pool: Arc<PagePool>,
     runner: Mutex<Runner>,
-}
-
-/// What one step at a time works with.
-#[derive(Debug)]
-pub(crate) struct Runner {
-    pub(crate) cx: Context,
-    pub(crate) kv: KvCache,
 }
 
 /// A song that the model has heard. Cloning shares it.
@@ -114,8 +106,6 @@ impl Engine {
         let host = Arc::new(Host::new(options.threads)?);
         let device = Device::open(options.device, options.dtype, &host)?;
         let plan = MemoryPlan::new(&model, options.max_model_len, device.target())?;
-        let text = &model.config().text;
-        let pages = plan.max_model_len.div_ceil(PAGE);
         if let Device::Cuda(cuda) = &device {
             let (needed, free) = (plan.weights + plan.anonymous(), cuda.free_memory()? as u64);
             if needed > free {
@@ -128,30 +118,8 @@ impl Engine {
             }
         }
         load(&model, &device)?;
-        let context = |bytes| {
-            Context::new(&device, bytes as usize).map_err(|e| match e {
-                gamut_kernels::Error::OutOfMemory { .. } => Error::CacheMemory {
-                    tokens: plan.max_model_len,
-                    bytes: plan.kv + plan.rope,
-                },
-                e => e.into(),
-            })
-        };
-        let kv_cx = context(plan.kv)?;
-        let rope_cx = context(plan.rope)?;
-        let theta = text.rope_theta as f32;
-        let rope = Rope::new(&rope_cx, theta, text.head_dim, pages * PAGE)?;
-        let kv = KvCache::new(
-            &kv_cx,
-            text.num_hidden_layers,
-            pages,
-            text.num_key_value_heads,
-            text.head_dim,
-        )?;
-        let runner = Runner {
-            cx: Context::new(&device, plan.workspace as usize)?,
-            kv,
-        };
+        let runner = Runner::new(&model, &device, &plan)?;
+        let pages = plan.max_model_len.div_ceil(PAGE);
         tracing::debug!(
             ?device,
             isa = host.isa().name(),
@@ -165,7 +133,6 @@ impl Engine {
                 model,
                 device,
                 host,
-                rope,
                 plan,
                 pool: PagePool::new(pages),
                 runner: Mutex::new(runner),
@@ -254,10 +221,6 @@ impl Engine {
 
     pub(crate) fn pool(&self) -> &Arc<PagePool> {
         &self.inner.pool
-    }
-
-    pub(crate) fn rope(&self) -> &Rope {
-        &self.inner.rope
     }
 
     pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {

@@ -43,6 +43,7 @@ mod model;
 mod observe;
 mod plan;
 mod prompt;
+mod runner;
 mod sampling;
 mod session;
 mod text;

@@ -2,11 +2,14 @@
 
 use crate::engine::max_model_len;
 use crate::error::Error;
-use crate::model::{Model, Step};
+use crate::model::Model;
+use crate::runner::MAX_SEQUENCES;
 use crate::sampling::MAX_LOGPROBS;
 use crate::session::PREFILL_CHUNK;
 use gamut_kernels::ops::{Draw, Rope, Source, sample};
-use gamut_kernels::{Context, Device, History, KvCache, PAGE, Sampling, Sequence, Target};
+use gamut_kernels::{
+    Batch, Bucket, Context, Device, History, KvCache, PAGE, Sampling, Sequence, Target,
+};
 use serde::Serialize;
 
 /// Memory in bytes. On the host all but the weights is anonymous, and the weights are the
@@ -20,6 +23,8 @@ pub struct MemoryPlan {
     pub kv: u64,
     /// Activations of the widest stage, for the longest clip.
     pub workspace: u64,
+    /// On a GPU, activations of a step of generated tokens, which is a CUDA graph.
+    pub decode: u64,
     /// The longest clip: its samples, and its tokens among the decoder's embeddings.
     pub audio: u64,
     /// Cosines and sines of the rotary embedding.
@@ -49,6 +54,10 @@ impl MemoryPlan {
         // another length, rather than in their gaps.
         decoding += 4 * text.vocab_size * size_of::<f32>();
         let dtype = target.dtype();
+        let decode = match target {
+            Target::Host { .. } => 0,
+            Target::Cuda { .. } => dry_graph(model, max_model_len, target)?.workspace_peak(),
+        };
         let kv = KvCache::bytes(
             dtype,
             text.num_hidden_layers,
@@ -65,6 +74,7 @@ impl MemoryPlan {
             weights,
             kv: kv as u64,
             workspace: encoding.workspace_peak().max(decoding) as u64,
+            decode: decode as u64,
             audio: (samples * size_of::<f32>() + embeddings) as u64,
             rope: Rope::bytes(text.head_dim, pages * PAGE) as u64,
             max_model_len,
@@ -73,7 +83,7 @@ impl MemoryPlan {
 
     /// All but the weights.
     pub fn anonymous(&self) -> u64 {
-        self.kv + self.workspace + self.audio + self.rope
+        self.kv + self.workspace + self.decode + self.audio + self.rope
     }
 }
 
@@ -92,45 +102,59 @@ pub(crate) fn dry_decode(
     (rows, generated): (usize, bool),
     target: Target,
 ) -> Result<Context, Error> {
-    let text = &model.config().text;
     let pages: Vec<u32> = (0..(start + rows).div_ceil(PAGE) as u32).collect();
-    let rope = Rope::new(
-        &Context::plan(target),
-        text.rope_theta as f32,
-        text.head_dim,
-        start + rows,
-    )?;
-    let mut kv = KvCache::new(
-        &Context::plan(target),
-        text.num_hidden_layers,
-        pages.len(),
-        text.num_key_value_heads,
-        text.head_dim,
-    )?;
+    let (rope, mut kv) = dry_cache(model, start + rows, target)?;
     let cx = Context::plan(target);
-    let step = Step {
-        sources: &vec![Source::Token(0); rows],
-        audio: None,
-        sequences: &[Sequence {
-            generated,
-            start,
-            rows,
-            pages: &pages,
-        }],
-        wanted: &[rows.saturating_sub(1)],
+    let sequence = Sequence {
+        generated,
+        start,
+        rows,
+        pages: &pages,
     };
-    let logits = model.decode(&cx, &step, &rope, &mut kv)?;
+    let sequences = [sequence];
+    let sources = vec![Source::Token(0); rows];
+    let batch = cx.step(&sequences, &sources, &[rows.saturating_sub(1)])?;
+    let logits = model.decode(&cx, &batch, None, &rope, &mut kv)?;
     let (sampling, history) = (Sampling::default(), History::default());
     let position = (start + rows) as u64;
     let draw = Draw {
         sampling: &sampling,
         history: &history,
         position,
-        alternatives: MAX_LOGPROBS.min(text.vocab_size),
+        alternatives: MAX_LOGPROBS.min(model.config().text.vocab_size),
     };
     sample(&cx, &logits, &[draw])?;
-    drop(logits);
+    drop((logits, batch));
     Ok(cx)
+}
+
+/// Takes the largest step of generated tokens that a context of `positions` has as a CUDA graph,
+/// without computing.
+fn dry_graph(model: &Model, positions: usize, target: Target) -> Result<Context, Error> {
+    let (rope, mut kv) = dry_cache(model, positions, target)?;
+    let bucket = Bucket::holding(MAX_SEQUENCES, positions);
+    let mut tables = Context::plan(target).table_memory(bucket.table_len())?;
+    let known = (&kv, model.config().text.vocab_size);
+    let batch = Batch::in_bucket(bucket, &mut tables, known, &[], &[])?;
+    let cx = Context::plan(target);
+    drop(model.decode(&cx, &batch, None, &rope, &mut kv)?);
+    Ok(cx)
+}
+
+/// Rotation and keys and values of `positions` positions, without memory.
+fn dry_cache(model: &Model, positions: usize, target: Target) -> Result<(Rope, KvCache), Error> {
+    let text = &model.config().text;
+    let cx = Context::plan(target);
+    Ok((
+        Rope::new(&cx, text.rope_theta as f32, text.head_dim, positions)?,
+        KvCache::new(
+            &cx,
+            text.num_hidden_layers,
+            positions.div_ceil(PAGE),
+            text.num_key_value_heads,
+            text.head_dim,
+        )?,
+    ))
 }
 
 /// Loads onto a device what the model's work needs there: its weights and kernels.

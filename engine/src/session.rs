@@ -3,8 +3,8 @@
 use crate::engine::{Engine, Song};
 use crate::error::Error;
 use crate::kv::PageTable;
-use crate::model::Step;
 use crate::prompt::Prompt;
+use crate::runner::Step;
 use crate::sampling::SamplingParams;
 use crate::text::{Piece, TextStream};
 use gamut_kernels::ops::{Draw, Sampled, Source, sample};
@@ -238,9 +238,7 @@ impl Session {
             wanted: &[rows - 1],
         };
         let result = engine.install(|| {
-            let logits = engine
-                .model()
-                .decode(&runner.cx, &step, engine.rope(), &mut runner.kv)?;
+            let logits = runner.decode(engine.model(), &step)?;
             read(&runner.cx, logits.view())
         })?;
         self.cached.extend_from_slice(tokens);

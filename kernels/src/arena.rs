@@ -158,6 +158,23 @@ impl Region {
         self.len
     }
 
+    /// Where in the arena it begins.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Keeps `len` bytes from the arena's `offset` on, which a region was taken at, and gives back
+    /// the rest.
+    pub(crate) fn narrow(&mut self, offset: usize, len: usize) {
+        let (end, old_end) = (offset + len.next_multiple_of(ALIGN), self.offset + self.len);
+        debug_assert!(self.offset <= offset && end <= old_end.next_multiple_of(ALIGN));
+        let mut free = self.arena.lock();
+        free.give_back(self.offset, offset - self.offset);
+        free.give_back(end, old_end.next_multiple_of(ALIGN) - end);
+        drop(free);
+        (self.offset, self.len) = (offset, len);
+    }
+
     /// The elements, on the host; empty elsewhere.
     pub(crate) fn data(&self) -> &[f32] {
         match &self.arena.storage {

@@ -2,8 +2,11 @@
 
 use crate::Context;
 use crate::error::{Result, check, ensure};
-use crate::kv_cache::PAGE;
-use crate::tensor::Tensor;
+use crate::kv_cache::{KvCache, PAGE};
+use crate::ops::Source;
+use crate::table::{Indices, write};
+use crate::tensor::{Tensor, View};
+use std::ops::Range;
 
 /// Rows of a batch that are successive positions of one sequence.
 ///
@@ -23,77 +26,233 @@ pub struct Sequence<'a> {
 
 /// Positions of a prompt that a kernel attends from at a time.
 const TILE: usize = 64;
+/// Keys that a kernel attends to at a time from a generated row, fixed so that company changes no
+/// bits.
+pub(crate) const SPLIT: usize = 256;
 
 /// The rows of one step.
 #[derive(Debug)]
 pub struct Batch<'a> {
     sequences: &'a [Sequence<'a>],
-    /// On a GPU: the tables, one after the other, as 32-bit integers.
-    tables: Tensor,
-    /// Where in them each but the first begins, in integers.
-    starts: Starts,
-    tiles: usize,
-    decodes: usize,
+    /// Rows, with those that fill up a bucket.
+    rows: usize,
+    /// All tables, one after the other.
+    values: Vec<i32>,
+    device: Memory<'a>,
+    parts: Parts,
+    splits: usize,
 }
 
+/// Where a GPU finds the tables.
 #[derive(Debug)]
-struct Starts {
+enum Memory<'a> {
+    Own(Tensor),
+    Lent(View<'a>),
+}
+
+/// Where the tables are, in integers.
+#[derive(Debug)]
+struct Parts {
+    sequences: Range<usize>,
+    rows: Range<usize>,
+    tiles: Range<usize>,
+    pages: Range<usize>,
+    decodes: Range<usize>,
+    sources: Range<usize>,
+    wanted: Range<usize>,
+}
+
+/// What a step of generated tokens is filled up to, so that few CUDA graphs serve all steps: powers
+/// of two of sequences, each with one row, and of the splits that their attention takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bucket {
     rows: usize,
-    tiles: usize,
-    pages: usize,
-    decodes: usize,
+    splits: usize,
+}
+
+impl Bucket {
+    /// The smallest one that holds a step, if that is one generated row of each sequence.
+    pub fn of(sequences: &[Sequence<'_>]) -> Option<Bucket> {
+        let single = sequences.iter().all(|s| s.generated && s.rows == 1);
+        let longest = sequences.iter().map(|s| s.start + s.rows).max()?;
+        single.then(|| Bucket::holding(sequences.len(), longest))
+    }
+
+    /// The smallest one that holds `rows` sequences of at most `positions` positions.
+    pub fn holding(rows: usize, positions: usize) -> Bucket {
+        Bucket {
+            rows: rows.next_power_of_two(),
+            splits: positions.div_ceil(SPLIT).next_power_of_two(),
+        }
+    }
+
+    /// Sequences.
+    pub fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// Pages of each sequence.
+    fn pages(self) -> usize {
+        self.splits * (SPLIT / PAGE)
+    }
+
+    /// Integers of its tables.
+    pub fn table_len(self) -> usize {
+        // Sequence, row, pages, decode, source, wanted.
+        self.rows * (4 + 2 + self.pages() + 1 + 1 + 1)
+    }
+}
+
+/// The tables of a step as they grow.
+#[derive(Default)]
+struct Tables {
+    sequences: Vec<i32>,
+    rows: Vec<i32>,
+    tiles: Vec<i32>,
+    pages: Vec<i32>,
+    decodes: Vec<i32>,
+    sources: Vec<i32>,
+    wanted: Vec<i32>,
+}
+
+impl Tables {
+    /// Adds a sequence whose rows begin at `first_row`. Its numbers have been checked.
+    fn push(&mut self, s: &Sequence<'_>, first_row: usize) {
+        let of = |n: usize| n as i32;
+        let index = of(self.sequences.len() / 4);
+        self.sequences
+            .extend([s.start, s.rows, first_row, self.pages.len()].map(of));
+        let positions = s.start..s.start + s.rows;
+        let pages = &s.pages[..positions.end.div_ceil(PAGE)];
+        self.pages.extend(pages.iter().map(|page| *page as i32));
+        self.rows
+            .extend(positions.flat_map(|position| [index, of(position)]));
+        match s.generated {
+            true => self
+                .decodes
+                .extend((0..s.rows).map(|row| of(first_row + row))),
+            false => {
+                let starts = (0..s.rows).step_by(TILE);
+                self.tiles.extend(starts.flat_map(|row| [index, of(row)]));
+            }
+        }
+    }
+
+    /// Adds a row at position -1, which sees and leaves nothing.
+    fn push_nothing(&mut self, row: usize) {
+        let (row, index) = (row as i32, self.sequences.len() as i32 / 4);
+        self.sequences.extend([0, 0, row, self.pages.len() as i32]);
+        self.rows.extend([index, -1]);
+        self.decodes.push(row);
+        self.sources.push(0);
+        self.wanted.push(row);
+    }
+
+    /// Wide records first, so that those of each table are aligned.
+    fn join(self) -> (Vec<i32>, Parts) {
+        let mut all = Vec::new();
+        let mut append = |table: Vec<i32>| {
+            let start = all.len();
+            all.extend(table);
+            start..all.len()
+        };
+        let parts = Parts {
+            sequences: append(self.sequences),
+            rows: append(self.rows),
+            tiles: append(self.tiles),
+            pages: append(self.pages),
+            decodes: append(self.decodes),
+            sources: append(self.sources),
+            wanted: append(self.wanted),
+        };
+        (all, parts)
+    }
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(cx: &Context, sequences: &'a [Sequence<'a>]) -> Result<Batch<'a>> {
-        const OP: &str = "batch";
-        for s in sequences {
-            let end = s.start.saturating_add(s.rows);
-            let room = s.pages.len().saturating_mul(PAGE).min(i32::MAX as usize);
-            let most = format_args!("at most {room}, in {} pages", s.pages.len());
-            ensure(OP, end <= room, "positions of a sequence", end, most)?;
-        }
-        // Now nothing is longer than the pages, and every number is an i32.
-        let (mut table, mut rows, mut tiles) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut pages, mut decodes) = (Vec::new(), Vec::new());
+    pub(crate) fn new(
+        cx: &Context,
+        sequences: &'a [Sequence<'a>],
+        sources: &[Source],
+        wanted: &[usize],
+    ) -> Result<Batch<'a>> {
+        let rows = check_sequences(sequences)?;
+        let mut tables = Tables::default();
         let mut first_row = 0;
-        for (index, s) in sequences.iter().enumerate() {
-            let of = |n: usize| n as i32;
-            table.extend([s.start, s.rows, first_row, pages.len()].map(of));
-            let positions = s.start..s.start + s.rows;
-            rows.extend(positions.flat_map(|position| [of(index), of(position)]));
-            pages.extend(s.pages.iter().map(|page| *page as i32));
-            match s.generated {
-                true => decodes.extend((0..s.rows).map(|row| of(first_row + row))),
-                false => {
-                    let starts = (0..s.rows).step_by(TILE);
-                    tiles.extend(starts.flat_map(|row| [of(index), of(row)]));
-                }
-            }
-            first_row += s.rows;
+        for sequence in sequences {
+            tables.push(sequence, first_row);
+            first_row += sequence.rows;
         }
-        let most = i32::MAX as usize;
-        ensure(
-            OP,
-            first_row <= most,
-            "rows",
-            first_row,
-            format_args!("at most {most}"),
-        )?;
-        // Wide records first, so that each table's records are aligned.
-        let starts = Starts {
-            rows: table.len(),
-            tiles: table.len() + rows.len(),
-            pages: table.len() + rows.len() + tiles.len(),
-            decodes: table.len() + rows.len() + tiles.len() + pages.len(),
-        };
-        let tables = [&table, &rows, &tiles, &pages, &decodes].map(Vec::as_slice);
+        tables.sources = sources.iter().map(|source| source.index()).collect();
+        tables.wanted = wanted.iter().map(|row| *row as i32).collect();
+        let (values, parts) = tables.join();
+        let mut device = cx.table_memory(values.len())?;
+        write(&mut device, &values)?;
+        let generated = sequences.iter().filter(|s| s.generated);
+        let longest = generated.map(|s| s.start + s.rows).max().unwrap_or(0);
         Ok(Batch {
             sequences,
-            tables: cx.integers(&tables.concat())?,
-            starts,
-            tiles: tiles.len() / 2,
-            decodes: decodes.len(),
+            rows,
+            values,
+            device: Memory::Own(device),
+            parts,
+            splits: longest.div_ceil(SPLIT),
+        })
+    }
+
+    /// One generated row of each sequence, filled up to a bucket. Its tables go to `device`, and
+    /// are in the same places for all batches of the bucket. All rows are wanted.
+    ///
+    /// Operations that were recorded check only the batch that they were recorded with. So this
+    /// checks that the sequences' pages are in `kv`, and sources tokens of `vocabulary`.
+    ///
+    /// # Errors
+    /// If a page or token does not exist, the bucket or `device` is too small, or a copy fails.
+    pub fn in_bucket(
+        bucket: Bucket,
+        device: &'a mut Tensor,
+        (kv, vocabulary): (&KvCache, usize),
+        sequences: &'a [Sequence<'a>],
+        sources: &[Source],
+    ) -> Result<Batch<'a>> {
+        const OP: &str = "batch";
+        let rows = check_sequences(sequences)?;
+        kv.check(OP, 0, sequences)?;
+        check(OP, "sources", sources.len(), rows)?;
+        for source in sources {
+            let known = matches!(source, Source::Token(token) if (*token as usize) < vocabulary);
+            let expected = format_args!("a token below {vocabulary}");
+            ensure(OP, known, "source", format_args!("{source:?}"), expected)?;
+        }
+        let needed = Bucket::of(sequences);
+        let fits = |b: Bucket| b.rows <= bucket.rows && b.splits <= bucket.splits;
+        let fits = sequences.is_empty() || needed.is_some_and(fits);
+        let (found, most) = (
+            format_args!("{needed:?}"),
+            format_args!("at most {bucket:?}"),
+        );
+        ensure(OP, fits, "the bucket needed", found, most)?;
+        let mut tables = Tables::default();
+        for row in 0..bucket.rows {
+            match sequences.get(row).zip(sources.get(row)) {
+                Some((sequence, source)) => {
+                    tables.push(sequence, row);
+                    tables.sources.push(source.index());
+                    tables.wanted.push(row as i32);
+                }
+                None => tables.push_nothing(row),
+            }
+            tables.pages.resize((row + 1) * bucket.pages(), 0);
+        }
+        let (values, parts) = tables.join();
+        write(device, &values)?;
+        Ok(Batch {
+            sequences,
+            rows: bucket.rows,
+            values,
+            device: Memory::Lent(device.view()),
+            parts,
+            splits: bucket.splits,
         })
     }
 
@@ -102,49 +261,86 @@ impl<'a> Batch<'a> {
         self.sequences
     }
 
-    /// For a kernel: `{start, rows, first row, first page}` of every sequence.
-    pub(crate) fn sequence_table(&self) -> u64 {
-        self.table(0)
+    /// The embedding of every row, as [`Source::index`] has it.
+    pub fn sources(&self) -> Indices<'_> {
+        self.indices(&self.parts.sources)
     }
 
-    /// For a kernel: `{sequence, position}` of every row.
+    /// The rows whose logits are wanted.
+    pub fn wanted(&self) -> Indices<'_> {
+        self.indices(&self.parts.wanted)
+    }
+
+    /// Whether these are all rows, in their order.
+    pub fn wants_all(&self) -> bool {
+        let wanted = self.wanted().values();
+        wanted.len() == self.rows && (0..).zip(wanted).all(|(row, wanted)| row == *wanted)
+    }
+
+    /// For a kernel: `{start, rows, first row, first page}` of every sequence.
+    pub(crate) fn sequence_table(&self) -> u64 {
+        self.indices(&self.parts.sequences).address()
+    }
+
+    /// For a kernel: `{sequence, position}` of every row. A row at position -1 only fills up.
     pub(crate) fn row_table(&self) -> u64 {
-        self.table(self.starts.rows)
+        self.indices(&self.parts.rows).address()
     }
 
     /// For a kernel: the sequences' pages.
     pub(crate) fn page_table(&self) -> u64 {
-        self.table(self.starts.pages)
+        self.indices(&self.parts.pages).address()
     }
 
     /// For a kernel: `{sequence, first of its rows}` of every tile of prompted rows, and how many
     /// there are.
     pub(crate) fn tile_table(&self) -> (u64, usize) {
-        (self.table(self.starts.tiles), self.tiles)
+        let tiles = self.indices(&self.parts.tiles);
+        (tiles.address(), tiles.len() / 2)
     }
 
     /// For a kernel: the generated rows, and how many there are.
     pub(crate) fn decode_table(&self) -> (u64, usize) {
-        (self.table(self.starts.decodes), self.decodes)
+        let decodes = self.indices(&self.parts.decodes);
+        (decodes.address(), decodes.len())
     }
 
-    /// The longest sequence of generated rows, in tokens.
-    pub(crate) fn longest_generated(&self) -> usize {
-        let generated = self.sequences.iter().filter(|s| s.generated);
-        generated.map(|s| s.start + s.rows).max().unwrap_or(0)
+    /// Splits of [`SPLIT`] keys that hold every generated row's.
+    pub(crate) fn splits(&self) -> usize {
+        self.splits
     }
 
     /// Checks that the batch has as many rows as `rows`, and is for this device.
     pub(crate) fn check(&self, cx: &Context, op: &'static str, rows: usize) -> Result<()> {
-        cx.check_f32(op, "the batch", self.tables.view())?;
-        let expected = self.sequences.iter().map(|s| s.rows).sum();
-        check(op, "rows of the batch", rows, expected)
+        self.indices(&self.parts.rows).check(cx, op, "the batch")?;
+        check(op, "rows of the batch", rows, self.rows)
     }
 
-    fn table(&self, offset: usize) -> u64 {
-        match self.tables.view().address() {
-            0 => 0,
-            address => address + (offset * size_of::<i32>()) as u64,
-        }
+    fn indices(&self, part: &Range<usize>) -> Indices<'_> {
+        let device = match &self.device {
+            Memory::Own(tensor) => tensor.view(),
+            Memory::Lent(view) => *view,
+        };
+        Indices::new(&self.values, device).part(part.clone())
     }
+}
+
+/// Checks that nothing is longer than its pages and that every number is an `i32`, and counts the
+/// rows.
+fn check_sequences(sequences: &[Sequence<'_>]) -> Result<usize> {
+    const OP: &str = "batch";
+    for s in sequences {
+        let end = s.start.saturating_add(s.rows);
+        let room = s.pages.len().saturating_mul(PAGE).min(i32::MAX as usize);
+        let most = format_args!("at most {room}, in {} pages", s.pages.len());
+        ensure(OP, end <= room, "positions of a sequence", end, most)?;
+    }
+    let rows = sequences
+        .iter()
+        .map(|s| s.rows)
+        .fold(0, usize::saturating_add);
+    let most = i32::MAX as usize;
+    let expected = format_args!("at most {most}");
+    ensure(OP, rows <= most, "rows", rows, expected)?;
+    Ok(rows)
 }

@@ -1,9 +1,11 @@
 //! Where operations run: a device with its workspace.
 
 use crate::arena::Arena;
-use crate::cuda::{Cuda, Driver, Launcher, Needs};
-use crate::error::{Error, Result, ensure};
+use crate::cuda::{Cuda, Driver, Graph, Launcher, Needs, Output};
+use crate::error::{Error, Result, check, ensure};
 use crate::host::Host;
+use crate::ops::Source;
+use crate::table::Table;
 use crate::tensor::{Tensor, View};
 use crate::work::Work;
 use crate::{Batch, DType, Sequence};
@@ -94,9 +96,7 @@ impl Device {
             // The host reads weights where they are.
             return Ok(());
         };
-        let all = Context::needs(dry_runs);
-        cuda.load_weights(&all.weights)?;
-        cuda.load_kernels(&all.kernels)
+        cuda.load_needs(&Context::needs(dry_runs))
     }
 
     /// Waits for all work.
@@ -300,24 +300,82 @@ impl Context {
         Ok(tensor)
     }
 
-    /// Integers for kernels to read: on a GPU in its memory, on the host nothing.
-    pub(crate) fn integers(&self, values: &[i32]) -> Result<Tensor> {
-        let Target::Cuda { .. } = self.target else {
-            return self.tensor_f32(0, 0);
-        };
-        // Four bytes each, as f32.
-        let mut tensor = self.tensor_f32(1, values.len())?;
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        tensor.write_bytes(&bytes)?;
-        Ok(tensor)
+    /// Integers for kernels to read.
+    ///
+    /// # Errors
+    /// If the workspace is used up, or a copy fails.
+    pub fn table(&self, values: Vec<i32>) -> Result<Table> {
+        Table::new(self, values)
     }
 
-    /// The rows of a step, as operations of the decoder take them.
+    /// Memory for a table of integers: on a GPU in its memory, on the host none.
+    ///
+    /// # Errors
+    /// If the workspace is used up.
+    pub fn table_memory(&self, len: usize) -> Result<Tensor> {
+        // Four bytes each, as f32.
+        self.device_scratch(1, len)
+    }
+
+    /// The rows of some sequences, as operations of the decoder take them.
     ///
     /// # Errors
     /// If the workspace is used up, or a copy fails.
     pub fn batch<'a>(&self, sequences: &'a [Sequence<'a>]) -> Result<Batch<'a>> {
-        Batch::new(self, sequences)
+        Batch::new(self, sequences, &[], &[])
+    }
+
+    /// The rows of a step of the decoder: of some sequences, with the embedding of each row, and
+    /// the rows whose logits are wanted.
+    ///
+    /// # Errors
+    /// If the workspace is used up, or a copy fails.
+    pub fn step<'a>(
+        &self,
+        sequences: &'a [Sequence<'a>],
+        sources: &[Source],
+        wanted: &[usize],
+    ) -> Result<Batch<'a>> {
+        Batch::new(self, sequences, sources, wanted)
+    }
+
+    /// Records the kernels of `work` as a CUDA graph; the tensor that `work` returns becomes the
+    /// graph's output. `work` is called twice, first for a dry run, and must do the same on every
+    /// call, on a GPU without copies. The workspace must be empty, as for every launch.
+    ///
+    /// # Errors
+    /// If `work` fails or copies, the context is not a GPU's, or the workspace is not empty.
+    pub fn record(&self, mut work: impl FnMut(&Context) -> Result<Tensor>) -> Result<Graph> {
+        let Runs::On(Device::Cuda(cuda)) = &self.runs else {
+            return Err(Error::Cuda {
+                what: "recording a graph".to_owned(),
+                reason: "the context is not a GPU's".to_owned(),
+            });
+        };
+        let plan = Context::plan(self.target);
+        drop(work(&plan)?);
+        cuda.load_needs(&Context::needs(&[&plan]))?;
+        let (graph, output) = cuda.record(|| Ok(work(self)?.place()))?;
+        Ok(Graph::new(graph, plan.workspace_peak(), output))
+    }
+
+    /// Launches a graph that this context recorded, and returns its output.
+    ///
+    /// # Errors
+    /// If the workspace is not empty, or the launch fails.
+    pub fn launch(&self, graph: &mut Graph) -> Result<Tensor> {
+        // Its kernels' arguments point into the workspace's head.
+        let mut room = self.arena.take(graph.workspace)?;
+        check("graph", "start of the workspace", room.offset(), 0)?;
+        graph.launch()?;
+        let Output {
+            offset,
+            dtype,
+            rows,
+            cols,
+        } = graph.output;
+        room.narrow(offset, rows * cols * dtype.size());
+        Ok(Tensor::new(room, dtype, rows, cols))
     }
 
     /// A copy of `x`, from whatever workspace on the same device.

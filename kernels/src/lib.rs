@@ -19,6 +19,7 @@
 //! | [`Tensor`], [`View`], [`ViewMut`] | activations, row-major |
 //! | [`Weight`], [`Linear`] | weights as they lie in the checkpoint, f32, f16 or bf16 |
 //! | [`KvCache`], [`Batch`] | keys and values of the decoder, in pages of [`PAGE`] tokens; the rows of a step |
+//! | [`Graph`] | kernels that were recorded once and are launched together |
 //!
 //! Results do not depend on company: a row of any operation has the same bits alone or among
 //! others; on the host on any number of threads and with any instruction set.
@@ -36,21 +37,23 @@ pub mod ops;
 mod philox;
 mod reference;
 mod sampling;
+mod table;
 mod tensor;
 mod verify;
 mod weight;
 mod work;
 
-pub use batch::{Batch, Sequence};
+pub use batch::{Batch, Bucket, Sequence};
 pub use case::{Case, Trial};
 pub use context::{Context, Device, DeviceChoice, Target};
-pub use cuda::{Assembly, Cuda, Driver, assemble};
+pub use cuda::{Assembly, Cuda, Driver, Graph, assemble};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use host::{Host, Isa};
 pub use kv_cache::{KvCache, PAGE};
 pub use ops::{Op, registry};
 pub use sampling::{History, Sampling};
+pub use table::{Indices, Table};
 pub use tensor::{Tensor, View, ViewMut};
 pub use verify::{Finding, verify};
 pub use weight::{Linear, Weight};

@@ -2,6 +2,7 @@
 
 use crate::DType;
 use crate::arena::Region;
+use crate::cuda::Output;
 use crate::error::{Result, ensure};
 use std::ops::Range;
 
@@ -144,6 +145,16 @@ impl Tensor {
         self.view().to_vec()
     }
 
+    /// Where in its arena it is, for a graph to remember.
+    pub(crate) fn place(&self) -> Output {
+        Output {
+            offset: self.region.offset(),
+            dtype: self.dtype,
+            rows: self.rows,
+            cols: self.cols,
+        }
+    }
+
     /// Puts `values`, rounded to the tensor's type, into the head of the tensor; nothing on a dry
     /// run.
     pub(crate) fn write(&mut self, values: &[f32]) -> Result<()> {
@@ -191,21 +202,15 @@ impl Tensor {
         Ok(())
     }
 
-    /// Puts `bytes` into the head of a tensor on a GPU.
+    /// Puts `bytes` into the head of a tensor on a GPU; nothing elsewhere.
     pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        let room = self.region.len();
+        let Some((block, offset)) = self.region.device() else {
+            return Ok(());
+        };
+        let (found, room) = (bytes.len(), self.region.len());
         let most = format_args!("at most {room}");
-        ensure(
-            "write",
-            bytes.len() <= room,
-            "number of bytes",
-            bytes.len(),
-            most,
-        )?;
-        match self.region.device() {
-            Some((block, offset)) => block.write(offset, bytes),
-            None => Ok(()),
-        }
+        ensure("write", found <= room, "number of bytes", found, most)?;
+        block.write(offset, bytes)
     }
 
     /// Fills the tensor with NaN.

@@ -3,10 +3,10 @@
 use super::bind::Bind;
 use crate::error::Error;
 use gamut_kernels::ops::{
-    QkNorm, RmsNorm, Rope, Source, attention_paged, embed, gather, gemm, gemm_add, gemm_f32,
-    gemm_swiglu, rms_norm, rope_kv,
+    QkNorm, RmsNorm, Rope, attention_paged, embed, gather, gemm, gemm_add, gemm_f32, gemm_swiglu,
+    rms_norm, rope_kv,
 };
-use gamut_kernels::{Batch, Context, KvCache, Linear, Sequence, Tensor, View, Weight};
+use gamut_kernels::{Batch, Context, KvCache, Linear, Tensor, View, Weight};
 use gamut_loader::TextConfig;
 
 #[derive(Debug)]
@@ -26,19 +26,6 @@ struct Layer {
     post_attention_layernorm: RmsNorm,
     gate_up_proj: Linear,
     down_proj: Linear,
-}
-
-/// What one step of the decoder reads.
-#[derive(Clone, Copy)]
-pub(crate) struct Step<'a> {
-    /// The embedding of every row.
-    pub(crate) sources: &'a [Source],
-    /// The projected audio, where a source asks for it.
-    pub(crate) audio: Option<View<'a>>,
-    /// Whose rows they are.
-    pub(crate) sequences: &'a [Sequence<'a>],
-    /// The rows whose logits are wanted.
-    pub(crate) wanted: &'a [usize],
 }
 
 impl Decoder {
@@ -62,29 +49,28 @@ impl Decoder {
         })
     }
 
-    /// Writes the step's keys and values and returns the logits `[wanted.len(), vocab]`.
+    /// Writes the batch's keys and values and returns the logits of its wanted rows,
+    /// `[wanted, vocab]`. `audio` is where its sources find the projected audio.
     pub(super) fn forward(
         &self,
         cx: &Context,
-        step: &Step<'_>,
+        batch: &Batch<'_>,
+        audio: Option<View<'_>>,
         rope: &Rope,
         kv: &mut KvCache,
-    ) -> Result<Tensor, Error> {
-        let batch = cx.batch(step.sequences)?;
-        let mut x = embed(cx, &self.embed_tokens, step.audio, step.sources)?;
+    ) -> Result<Tensor, gamut_kernels::Error> {
+        let mut x = embed(cx, &self.embed_tokens, audio, batch.sources())?;
         for (i, layer) in self.layers.iter().enumerate() {
-            let attended = layer.attend(cx, &x, &batch, rope, kv, i)?;
-            if i + 1 == self.layers.len() {
+            let mut attended = layer.attend(cx, &x, batch, rope, kv, i)?;
+            if i + 1 == self.layers.len() && !batch.wants_all() {
                 // Nobody reads the other rows any more.
-                x = gather(cx, &x, step.wanted)?;
-                let attended = gather(cx, &attended, step.wanted)?;
-                layer.feed_forward(cx, &attended, &mut x)?;
-            } else {
-                layer.feed_forward(cx, &attended, &mut x)?;
+                x = gather(cx, &x, batch.wanted())?;
+                attended = gather(cx, &attended, batch.wanted())?;
             }
+            layer.feed_forward(cx, &attended, &mut x)?;
         }
         let x = rms_norm(cx, &x, &self.norm)?;
-        Ok(gemm_f32(cx, &x, &self.lm_head)?)
+        gemm_f32(cx, &x, &self.lm_head)
     }
 }
 
@@ -128,19 +114,23 @@ impl Layer {
         rope: &Rope,
         kv: &mut KvCache,
         layer: usize,
-    ) -> Result<Tensor, Error> {
+    ) -> Result<Tensor, gamut_kernels::Error> {
         let h = rms_norm(cx, x, &self.input_layernorm)?;
         let mut qkv = gemm(cx, &h, &self.qkv_proj)?;
         rope_kv(cx, &mut qkv, batch, &self.qk_norm, rope, kv, layer)?;
         let q = qkv.columns(0, self.o_proj.inputs());
-        Ok(attention_paged(cx, q, batch, kv, layer)?)
+        attention_paged(cx, q, batch, kv, layer)
     }
 
-    fn feed_forward(&self, cx: &Context, attended: &Tensor, x: &mut Tensor) -> Result<(), Error> {
+    fn feed_forward(
+        &self,
+        cx: &Context,
+        attended: &Tensor,
+        x: &mut Tensor,
+    ) -> Result<(), gamut_kernels::Error> {
         gemm_add(cx, attended, &self.o_proj, &mut *x)?;
         let h = rms_norm(cx, &*x, &self.post_attention_layernorm)?;
         let h = gemm_swiglu(cx, &h, &self.gate_up_proj)?;
-        gemm_add(cx, &h, &self.down_proj, x)?;
-        Ok(())
+        gemm_add(cx, &h, &self.down_proj, x)
     }
 }

@@ -6,8 +6,6 @@ mod expert;
 mod fusion;
 mod projector;
 
-pub(crate) use decoder::Step;
-
 use crate::error::Error;
 use crate::observe::{Observer, Stage};
 use bind::Bind;
@@ -15,7 +13,7 @@ use decoder::Decoder;
 use expert::Expert;
 use fusion::Fusion;
 use gamut_kernels::ops::{MelBank, Rope, log_mel};
-use gamut_kernels::{Context, KvCache, Tensor};
+use gamut_kernels::{Batch, Context, KvCache, Tensor, View};
 use gamut_loader::{Checkpoint, Config, OpenOptions};
 use projector::Projector;
 use std::path::Path;
@@ -127,10 +125,11 @@ impl Model {
     pub(crate) fn decode(
         &self,
         cx: &Context,
-        step: &Step<'_>,
+        batch: &Batch<'_>,
+        audio: Option<View<'_>>,
         rope: &Rope,
         kv: &mut KvCache,
-    ) -> Result<Tensor, Error> {
-        self.language_model.forward(cx, step, rope, kv)
+    ) -> Result<Tensor, gamut_kernels::Error> {
+        self.language_model.forward(cx, batch, audio, rope, kv)
     }
 }

@@ -5,6 +5,7 @@ use super::weights::Needs;
 use super::{Cuda, driver};
 use crate::DType;
 use crate::error::{Error, Result, check};
+use crate::table::Indices;
 use crate::tensor::{Tensor, View, ViewMut};
 use cudarc::driver::{CudaFunction, CudaModule, DriverError, LaunchConfig, PushKernelArg, sys};
 use cudarc::nvrtc::Ptx;
@@ -93,6 +94,12 @@ impl From<&mut Tensor> for Arg {
 impl From<View<'_>> for Arg {
     fn from(view: View<'_>) -> Arg {
         Arg::Pointer(view.address())
+    }
+}
+
+impl From<Indices<'_>> for Arg {
+    fn from(indices: Indices<'_>) -> Arg {
+        Arg::Pointer(indices.address())
     }
 }
 

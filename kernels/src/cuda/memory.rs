@@ -3,7 +3,7 @@
 
 use super::{Cuda, driver};
 use crate::error::{Error, Result};
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, result};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, result, sys};
 use std::fmt;
 use std::sync::Arc;
 
@@ -116,9 +116,16 @@ impl DeviceBlock {
         }
     }
 
+    /// Makes ready for a copy. A graph would copy again, from memory that is gone by then.
     fn bind(&self) -> Result<()> {
-        let bound = self.stream.context().bind_to_thread();
-        bound.map_err(|e| driver::error("entering the GPU's context".to_owned(), e))
+        let status = self.stream.capture_status();
+        match status.map_err(|e| driver::error("entering the GPU's context".to_owned(), e))? {
+            sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE => Ok(()),
+            _ => Err(Error::Cuda {
+                what: "copying".to_owned(),
+                reason: "a graph is being recorded, which holds kernels alone".to_owned(),
+            }),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 mod cache;
 mod compiler;
 mod driver;
+mod graph;
 mod launch;
 mod library;
 mod memory;
@@ -16,6 +17,8 @@ mod upload;
 mod weights;
 
 pub use compiler::{Assembly, assemble};
+pub use graph::Graph;
+pub(crate) use graph::Output;
 pub(crate) use launch::{Arg, CudaSource, Define, Grid, Launcher};
 pub(crate) use memory::DeviceBlock;
 pub(crate) use weights::Needs;

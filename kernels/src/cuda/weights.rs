@@ -252,11 +252,20 @@ pub(super) struct Loaded {
 }
 
 impl Cuda {
+    /// Loads the weights and compiles the kernels that are not there yet.
+    ///
+    /// # Errors
+    /// If the memory or a copy fails, or a kernel does not compile.
+    pub(crate) fn load_needs(&self, needs: &Needs) -> Result<()> {
+        self.load_weights(&needs.weights)?;
+        self.load_kernels(&needs.kernels)
+    }
+
     /// Puts what is not yet there of `needs` on the GPU, in one block.
     ///
     /// # Errors
     /// If the memory or a copy fails.
-    pub(crate) fn load_weights(&self, needs: &[Need]) -> Result<()> {
+    fn load_weights(&self, needs: &[Need]) -> Result<()> {
         let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
         let mut missing: Vec<Need> = Vec::new();
         let mut keys = HashSet::new();

@@ -153,7 +153,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     }
 }
 
-// Puts a generated row's partial results together, in ascending order of its own splits.
+// Puts a generated row's partial results together, in ascending order of its own splits. A row at
+// position -1, which only fills up a batch, gets zeros.
 // y is [rows, heads * HEAD_DIM], contiguous; partial, decodes and rows as above.
 // Grid: (heads, decodes). Block: 128, a column for each thread.
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -164,9 +165,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const int count = div_up(rows[row].y + 1, SPLIT);
     partial += ((size_t)blockIdx.y * heads + head) * splits * PARTIAL;
     if (GUARD(column < HEAD_DIM)) {
-        const float most = greatest(partial, PARTIAL, count);
-        const float weight = merge(partial, PARTIAL, count, WEIGHT, most);
-        const float sum = merge(partial, PARTIAL, count, column, most);
-        y[((size_t)row * heads + head) * HEAD_DIM + column] = to_element(sum / weight);
+        float mean = 0.0f;
+        if (GUARD(count > 0)) {
+            const float most = greatest(partial, PARTIAL, count);
+            const float weight = merge(partial, PARTIAL, count, WEIGHT, most);
+            mean = merge(partial, PARTIAL, count, column, most) / weight;
+        }
+        y[((size_t)row * heads + head) * HEAD_DIM + column] = to_element(mean);
     }
 }

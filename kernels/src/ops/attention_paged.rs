@@ -9,6 +9,7 @@
 use super::Op;
 use super::attention::{HEAD_DIMS, THREADS, define_head_dim, shared_rows};
 use super::rope_kv::Pages;
+use crate::batch::SPLIT;
 use crate::case::{Case, Inputs, Trial};
 use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, ensure};
@@ -57,7 +58,7 @@ pub fn attention_paged<'a>(
     let group = group_width / head_dim;
     let mut scratch = cx.host_scratch(scratch_len(TILE_ROWS * group, head_dim))?;
     let heads = q.cols() / head_dim;
-    let splits = batch.longest_generated().div_ceil(SPLIT);
+    let splits = batch.splits();
     let (_, decodes) = batch.decode_table();
     let partial = cx.device_scratch(decodes * heads * splits, head_dim + 2)?;
     cx.run(
@@ -172,8 +173,6 @@ const CUDA: CudaSource = CudaSource {
     variants: HEAD_DIMS,
 };
 
-/// Keys of a split of generated rows, fixed so that company changes no bits.
-const SPLIT: usize = 256;
 /// Warps of a block: each has a page of a split.
 const WARPS: usize = SPLIT / PAGE;
 /// Query rows of a warp.

@@ -10,7 +10,7 @@ use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, check, ensure};
 use crate::tensor::{Tensor, View};
 use crate::weight::Weight;
-use crate::{Context, DType, Host, Work, reference};
+use crate::{Context, DType, Host, Indices, Work, reference};
 
 /// Where the embedding of a position comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,8 @@ pub enum Source {
     Audio(u32),
 }
 
-/// The embeddings of some positions. `audio` may be left out where no source asks for it.
+/// The embeddings of some positions, whose sources are as [`Source::index`] has them. `audio` may be
+/// left out where no source asks for it.
 ///
 /// # Errors
 /// If a token is not in the table, an audio row does not exist, or the workspace is used up.
@@ -29,15 +30,17 @@ pub fn embed(
     cx: &Context,
     table: &Weight,
     audio: Option<View<'_>>,
-    sources: &[Source],
+    sources: Indices<'_>,
 ) -> Result<Tensor> {
+    sources.check(cx, "embed", "the sources")?;
     if let Some(audio) = &audio {
         cx.check("embed", "the audio", *audio)?;
         check("embed", "columns of the audio", audio.cols(), table.cols())?;
     }
     let audio_rows = audio.map_or(0, |a| a.rows());
-    for source in sources {
-        let (what, index, limit) = match *source {
+    let source = |i: usize| Source::from_index(sources.values()[i]);
+    for i in 0..sources.len() {
+        let (what, index, limit) = match source(i) {
             Source::Token(t) => ("token", t as usize, table.rows()),
             Source::Audio(a) => ("audio row", a as usize, audio_rows),
         };
@@ -56,14 +59,12 @@ pub fn embed(
         elements,
         elements * table.dtype().size() + 4 * sources.len(),
     );
-    let indices: Vec<i32> = sources.iter().map(|source| source.index()).collect();
-    let indices = cx.integers(&indices)?;
     cx.run(
         "embed",
         work,
         &mut y,
-        |host, y| host_embed(host, table, audio, sources, y),
-        |gpu, y| launch(gpu, table, audio, &indices, y),
+        |host, y| host_embed(host, table, audio, source, y),
+        |gpu, y| launch(gpu, table, audio, sources, y),
     )?;
     Ok(y)
 }
@@ -81,10 +82,10 @@ fn host_embed(
     host: &Host,
     table: &Weight,
     audio: Option<View<'_>>,
-    sources: &[Source],
+    source: impl Fn(usize) -> Source + Sync,
     y: &mut Tensor,
 ) {
-    host.for_rows(&mut y.view_mut(), |i, y| match (sources[i], &audio) {
+    host.for_rows(&mut y.view_mut(), |i, y| match (source(i), &audio) {
         (Source::Token(token), _) => table.widen_row(token as usize, y),
         (Source::Audio(row), Some(audio)) => y.copy_from_slice(audio.row(row as usize)),
         (Source::Audio(_), None) => unreachable!("checked above: there are no audio rows"),
@@ -93,10 +94,17 @@ fn host_embed(
 
 impl Source {
     /// A token as it is, a row of audio counted down from -1.
-    fn index(self) -> i32 {
+    pub fn index(self) -> i32 {
         match self {
             Source::Token(token) => token as i32,
-            Source::Audio(row) => -(row as i32) - 1,
+            Source::Audio(row) => !(row as i32),
+        }
+    }
+
+    fn from_index(index: i32) -> Source {
+        match index {
+            0.. => Source::Token(index as u32),
+            _ => Source::Audio(!index as u32),
         }
     }
 }
@@ -115,7 +123,7 @@ fn launch(
     gpu: &Launcher<'_>,
     table: &Weight,
     audio: Option<View<'_>>,
-    sources: &Tensor,
+    sources: Indices<'_>,
     y: &Tensor,
 ) -> Result<()> {
     let (table, pitch) = gpu.matrix(table)?;
@@ -155,7 +163,11 @@ fn cases() -> Vec<Case> {
             let (table64, audio64) = (reference::widen_weight(&table), reference::widen(&audio));
             let expected = sources.clone();
             Ok(Trial::new(
-                move |cx| embed(cx, &table, Some(device_audio.view()), &sources)?.to_vec(),
+                move |cx| {
+                    let sources = cx.table(sources.iter().map(|s| s.index()).collect())?;
+                    let audio = Some(device_audio.view());
+                    embed(cx, &table, audio, sources.indices())?.to_vec()
+                },
                 move || reference(&table64, &audio64, d, &expected),
             ))
         })

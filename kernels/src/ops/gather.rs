@@ -7,29 +7,29 @@ use crate::case::{Case, Inputs, Trial};
 use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, ensure};
 use crate::tensor::{Tensor, View};
-use crate::{Context, Work, reference};
+use crate::{Context, Indices, Work, reference};
 
 /// Copies the named rows of `x`.
 ///
 /// # Errors
 /// If a row does not exist, or the workspace is used up.
-pub fn gather<'a>(cx: &Context, x: impl Into<View<'a>>, rows: &[usize]) -> Result<Tensor> {
+pub fn gather<'a>(cx: &Context, x: impl Into<View<'a>>, rows: Indices<'_>) -> Result<Tensor> {
     let x = x.into();
     cx.check("gather", "x", x)?;
-    for row in rows {
-        let limit = format!("less than {}", x.rows());
-        ensure("gather", *row < x.rows(), "row", row, limit)?;
+    rows.check(cx, "gather", "rows")?;
+    let row = |i: usize| rows.values()[i] as usize;
+    for i in 0..rows.len() {
+        let limit = format_args!("less than {}", x.rows());
+        ensure("gather", row(i) < x.rows(), "row", row(i), limit)?;
     }
     let mut y = cx.tensor(rows.len(), x.cols())?;
-    let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
-    let indices = cx.integers(&indices)?;
     let work = Work::new(0, 2 * rows.len() * x.cols(), 4 * rows.len());
     cx.run(
         "gather",
         work,
         &mut y,
-        |host, y| host.for_rows(&mut y.view_mut(), |i, y| y.copy_from_slice(x.row(rows[i]))),
-        |gpu, y| launch(gpu, x, &indices, y),
+        |host, y| host.for_rows(&mut y.view_mut(), |i, y| y.copy_from_slice(x.row(row(i)))),
+        |gpu, y| launch(gpu, x, rows, y),
     )?;
     Ok(y)
 }
@@ -51,7 +51,7 @@ const CUDA: CudaSource = CudaSource {
 /// Threads of a row's block.
 const THREADS: u32 = 256;
 
-fn launch(gpu: &Launcher<'_>, x: View<'_>, rows: &Tensor, y: &Tensor) -> Result<()> {
+fn launch(gpu: &Launcher<'_>, x: View<'_>, rows: Indices<'_>, y: &Tensor) -> Result<()> {
     gpu.launch(
         (&CUDA, "gather"),
         &[],
@@ -79,7 +79,10 @@ fn cases() -> Vec<Case> {
             let device_x = cx.upload(&x, cols)?;
             let x64 = reference::widen(&x);
             Ok(Trial::new(
-                move |cx| gather(cx, &device_x, rows)?.to_vec(),
+                move |cx| {
+                    let rows = cx.table(rows.iter().map(|row| *row as i32).collect())?;
+                    gather(cx, &device_x, rows.indices())?.to_vec()
+                },
                 move || reference(&x64, cols, rows),
             ))
         })

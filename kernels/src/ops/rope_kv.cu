@@ -6,7 +6,8 @@
 // `table` [positions, head_dim]: the cosines of a position, then its sines.
 // `kv_layer` [pages, 2, kv_heads, 64, head_dim]: keys, then values.
 // `rows`: sequence and position of each row; `sequences`: start, rows, first row, first of its
-// `pages`. A page stores what qkv holds: keys are rounded once.
+// `pages`. A page stores what qkv holds: keys are rounded once. A row at position -1, which only
+// fills up a batch, is left as it is.
 #include "common.cuh"
 
 constexpr int HEADS = 4;
@@ -75,8 +76,8 @@ rope_kv(element* __restrict__ qkv, int stride, const element* __restrict__ q_nor
         int head_dim) {
     const int number = blockIdx.y * HEADS + threadIdx.x / WARP;
     const bool query = number < heads, value = number >= heads + kv_heads;
-    if (GUARD(number < heads + 2 * kv_heads)) {
-        const int sequence = rows[blockIdx.x].x, position = rows[blockIdx.x].y;
+    const int sequence = rows[blockIdx.x].x, position = rows[blockIdx.x].y;
+    if (GUARD(number < heads + 2 * kv_heads) && GUARD(position >= 0)) {
         element* x = qkv + (size_t)blockIdx.x * stride + number * head_dim;
         Head head;
         head.half = head_dim / 2;

@@ -84,8 +84,9 @@ pub fn sample<'a>(
     let most = draws.iter().map(|d| d.alternatives).max().unwrap_or(0);
     let mut out = cx.tensor_f32(rows, PAIR * (1 + most))?;
     let mut scratch = cx.host_scratch_for(rows, 2 * vocabulary)?;
-    let table = Table::new(draws);
-    let words = cx.integers(&table.words)?;
+    let Parameters { words, entries } = Parameters::new(draws);
+    let parameters = cx.table(words)?;
+    let parameters = parameters.indices();
     // A dry run makes room for bias and penalties.
     let adjusts = cx.is_dry() || draws.iter().any(|d| d.sampling.adjusts());
     let adjusted = cx.device_scratch(if adjusts { rows } else { 0 }, vocabulary)?;
@@ -107,8 +108,8 @@ pub fn sample<'a>(
                     logits.into(),
                     logits.stride().into(),
                     (&adjusted).into(),
-                    (&words).into(),
-                    (words.view().address() + (4 * table.entries) as u64).into(),
+                    parameters.into(),
+                    parameters.part(entries..parameters.len()).into(),
                     vocabulary.into(),
                 ],
             )
@@ -342,14 +343,14 @@ const CUDA: CudaSource = CudaSource {
 const THREADS: u32 = 1024;
 
 /// What the kernel reads of the draws: a record for each row, and the tokens with bias or history.
-struct Table {
+struct Parameters {
     words: Vec<i32>,
     /// Where the tokens begin, in words.
     entries: usize,
 }
 
-impl Table {
-    fn new(draws: &[Draw<'_>]) -> Table {
+impl Parameters {
+    fn new(draws: &[Draw<'_>]) -> Parameters {
         let (mut rows, mut entries) = (Vec::new(), Vec::new());
         for draw in draws {
             let sampling = draw.sampling;
@@ -378,7 +379,7 @@ impl Table {
             ];
             rows.extend(sizes.map(|x| x as i32));
         }
-        Table {
+        Parameters {
             entries: rows.len(),
             words: [rows, entries.concat()].concat(),
         }
