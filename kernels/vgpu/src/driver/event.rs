@@ -109,20 +109,26 @@ fn record(event: Handle, stream: Handle, flags: c_uint) -> Code {
         if context != named.context {
             return Err(Code::InvalidHandle);
         }
-        let recorded = if let Some(capture) = state.admit(named.stream)? {
-            let stream = state.streams.get(named.stream, Code::InvalidHandle)?;
-            let part = stream.part.as_ref().ok_or(Code::Unknown)?;
-            let after = part.after.clone();
-            Recorded::InCapture(CapturedEvent { capture, after })
-        } else {
-            drop(state);
-            let time = Arc::new(OnceLock::new());
-            let ticket = driver.submit(named, Work::Record(time.clone()))?;
-            let ticket = ticket.ok_or(Code::IllegalState)?; // Another thread began a capture.
-            state = driver.state();
-            Recorded::InStream { ticket, time }
+        let (recorded, ticket) = match state.admit(named.stream)? {
+            Some(capture) => {
+                let stream = state.streams.get(named.stream, Code::InvalidHandle)?;
+                let part = stream.part.as_ref().ok_or(Code::Unknown)?;
+                let after = part.after.clone();
+                let captured = CapturedEvent { capture, after };
+                (Recorded::InCapture(captured), None)
+            }
+            None => {
+                let time = Arc::new(OnceLock::new());
+                let work = Work::Record(time.clone());
+                let ticket = state.enqueue(named.stream, None, work)?;
+                (Recorded::InStream { ticket, time }, Some(ticket))
+            }
         };
         state.events.get_mut(event, Code::InvalidHandle)?.recorded = Some(recorded);
+        drop(state);
+        if let Some(ticket) = ticket {
+            driver.make_room(named.context, ticket);
+        }
         Ok(())
     })
 }

@@ -196,9 +196,10 @@ impl Driver {
         let mut state = self.state();
         let last = state.exec(exec)?.last;
         state.refuse_capture(named.stream, Code::StreamCaptureUnsupported)?;
+        let end = state.enqueue(named.stream, Some(last), Work::Nothing)?;
         drop(state);
-        self.submit_after(named, Some(last), Work::Nothing)
-            .map(drop)
+        self.make_room(named.context, end);
+        Ok(())
     }
 }
 

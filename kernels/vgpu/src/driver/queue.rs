@@ -114,8 +114,9 @@ impl Queue {
 }
 
 impl State {
-    /// Appends work to a stream, behind all that its kind makes it wait for and behind `also`.
-    fn enqueue(
+    /// Appends work to a stream that executes, behind all that its kind makes it wait for and
+    /// behind `also`.
+    pub(super) fn enqueue(
         &mut self,
         stream: Handle,
         also: Option<Ticket>,
@@ -158,22 +159,12 @@ impl Driver {
     /// Appends work to a stream. It is executed once somebody waits for it; in a stream that
     /// captures it becomes a node instead, and there is nothing to wait for.
     pub(super) fn submit(&self, named: Named, work: Work) -> Result<Option<Ticket>, Code> {
-        self.submit_after(named, None, work)
-    }
-
-    /// As [`submit`](Self::submit), behind an operation of any stream.
-    pub(super) fn submit_after(
-        &self,
-        named: Named,
-        also: Option<Ticket>,
-        work: Work,
-    ) -> Result<Option<Ticket>, Code> {
         let mut state = self.state();
         if state.admit(named.stream)?.is_some() {
             state.add_captured(named.stream, work)?;
             return Ok(None);
         }
-        let ticket = state.enqueue(named.stream, also, work)?;
+        let ticket = state.enqueue(named.stream, None, work)?;
         drop(state);
         self.make_room(named.context, ticket);
         Ok(Some(ticket))

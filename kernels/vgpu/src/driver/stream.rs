@@ -213,8 +213,10 @@ extern "C" fn cuStreamWaitEvent(handle: Handle, event: Handle, flags: c_uint) ->
             return Ok(());
         }
         let ticket = state.events.get(event, Code::InvalidHandle)?.ticket();
+        let ticket = state.enqueue(named.stream, ticket, Work::Nothing)?;
         drop(state);
-        driver.submit_after(named, ticket, Work::Nothing).map(drop)
+        driver.make_room(named.context, ticket);
+        Ok(())
     })
 }
 

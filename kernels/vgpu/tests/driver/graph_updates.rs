@@ -220,8 +220,8 @@ fn nodes_keep_their_kinds_of_memory_and_of_launch() {
     let (stream, raw) = (&fixture.stream, fixture.stream.cu_stream());
     let host = pinned(&fixture.context, 4).as_mut_ptr();
     let copy = |to: u64, from: u64| {
-        // SAFETY: both sides have 8 bytes.
         capture(stream, || {
+            // SAFETY: both sides have 8 bytes.
             unsafe { sys::cuMemcpyAsync(to, from, 8, raw) }
                 .result()
                 .unwrap()

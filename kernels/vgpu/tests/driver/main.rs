@@ -10,6 +10,7 @@ mod devices;
 mod events;
 mod faults;
 mod functions;
+mod graph_objects;
 mod graph_updates;
 mod graphs;
 mod kernels;
