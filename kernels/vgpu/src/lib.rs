@@ -9,7 +9,7 @@
 //! - `code` lowers a kernel to decoded instructions with allocated registers.
 //! - `exec` runs them, a warp at a time.
 //! - [`memory`] is the device's memory.
-//! - `driver` exports the CUDA driver API.
+//! - `driver` exports the CUDA driver API, with streams, events and graphs.
 
 mod code;
 mod driver;

@@ -102,6 +102,13 @@ impl Out<c_char> {
 #[repr(transparent)]
 pub(super) struct In<T>(*const T);
 
+impl<T> In<T> {
+    /// The place at an address that the caller passed as a number, or is told.
+    pub(super) fn from_address(address: usize) -> In<T> {
+        In(std::ptr::with_exposed_provenance(address))
+    }
+}
+
 impl<T: Copy> In<T> {
     pub(super) fn null() -> In<T> {
         In(std::ptr::null())
@@ -125,11 +132,6 @@ impl<T: Copy> In<T> {
 }
 
 impl In<u8> {
-    /// The bytes at an address that the caller passed as a number.
-    pub(super) fn from_address(address: usize) -> In<u8> {
-        In(std::ptr::with_exposed_provenance(address))
-    }
-
     /// The `bytes` from there on.
     ///
     /// # Errors
@@ -203,7 +205,60 @@ pub(super) struct LaunchAttribute {
     pub(super) value: [u32; 16],
 }
 
+/// What an edge between two nodes of a graph says beyond its being there (`CUgraphEdgeData`): a
+/// full dependency is all zeros.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub(super) struct EdgeData([u8; 8]);
+
+/// What a kernel node launches (`CUDA_KERNEL_NODE_PARAMS`).
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct KernelNodeParams {
+    pub(super) function: Handle,
+    pub(super) grid: [c_uint; 3],
+    pub(super) block: [c_uint; 3],
+    pub(super) shared: c_uint,
+    pub(super) params: In<In<u8>>,
+    pub(super) extras: In<usize>,
+    /// A library's kernel, in the place of a function.
+    pub(super) kernel: Handle,
+    /// The context that the kernel runs in; null for the function's.
+    pub(super) context: Handle,
+}
+
+/// What a host node calls (`CUDA_HOST_NODE_PARAMS`).
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct HostNodeParams {
+    pub(super) function: Option<HostFunction>,
+    pub(super) data: *mut c_void,
+}
+
+/// How a graph is instantiated, and what came of it (`CUDA_GRAPH_INSTANTIATE_PARAMS`).
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct InstantiateParams {
+    pub(super) flags: u64,
+    pub(super) upload: Handle,
+    pub(super) error_node: Handle,
+    pub(super) result: c_uint,
+}
+
+/// What came of an update (`CUgraphExecUpdateResultInfo`).
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct UpdateInfo {
+    pub(super) result: c_uint,
+    pub(super) error_node: Handle,
+    pub(super) error_from_node: Handle,
+}
+
 const _: () = {
+    assert!(size_of::<KernelNodeParams>() == 72);
+    assert!(std::mem::offset_of!(KernelNodeParams, params) == 40);
+    assert!(size_of::<InstantiateParams>() == 32);
+    assert!(size_of::<UpdateInfo>() == 24);
     assert!(size_of::<LaunchConfig>() == 56);
     assert!(size_of::<LaunchAttribute>() == 72);
     assert!(std::mem::offset_of!(LaunchConfig, stream) == 32);

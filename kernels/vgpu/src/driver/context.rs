@@ -111,6 +111,7 @@ impl Driver {
         let mut state = self.state();
         state.contexts.remove(context, Code::InvalidContext)?;
         let mut addresses = state.queue.forget(context);
+        state.leave_captures(context);
         state.streams.remove_where(|each| each.context == context);
         state.events.remove_where(|each| each.context == context);
         state.functions.remove_where(|each| each.context == context);
@@ -311,14 +312,23 @@ extern "C" fn cuCtxGetApiVersion(context: Handle, version: Out<c_uint>) -> Code 
     })
 }
 
+fn synchronize(driver: &Driver, context: Handle) -> Result<(), Code> {
+    {
+        let mut state = driver.state();
+        state.refuse_captures_in(context)?;
+        state.refuse_unsafe()?;
+    }
+    driver.finish_context(context)
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn cuCtxSynchronize() -> Code {
-    enter(|driver| driver.finish_context(driver.current()?))
+    enter(|driver| synchronize(driver, driver.current()?))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuCtxSynchronize_v2(context: Handle) -> Code {
-    enter(|driver| driver.finish_context(driver.named_or_current(context)?))
+    enter(|driver| synchronize(driver, driver.named_or_current(context)?))
 }
 
 #[unsafe(no_mangle)]

@@ -12,7 +12,7 @@ use super::code::Code;
 use super::entry::enter;
 use super::stream::Named;
 use super::table::Handle;
-use super::work::Work;
+use super::work::{HostPointer, Work};
 use crate::memory::Kind;
 
 /// The largest copy from pageable memory whose bytes are taken to wait in the stream, in bytes. A
@@ -67,13 +67,17 @@ fn transfer(
     if !allowed {
         return Err(Code::InvalidValue);
     }
+    if driver.state().admit(named.stream)?.is_some() {
+        let work = captured(sides, to, from, bytes)?;
+        return driver.submit(named, work).map(drop);
+    }
     let memory = driver.gpu.memory();
     match sides {
         (Some(to_kind), Some(from_kind)) => {
             let ticket = driver.submit(named, Work::Copy { to, from, bytes })?;
             let within_device = (to_kind, from_kind) == (Kind::Device, Kind::Device);
             if wait == Wait::Yes && !within_device {
-                driver.finish(named.context, [ticket])?;
+                driver.finish(named.context, ticket)?;
             }
         }
         (Some(_), None) => {
@@ -107,6 +111,31 @@ fn transfer(
     Ok(())
 }
 
+/// A copy in a graph, which finds the bytes of pageable memory when it runs.
+fn captured(
+    sides: (Option<Kind>, Option<Kind>),
+    to: u64,
+    from: u64,
+    bytes: usize,
+) -> Result<Work, Code> {
+    let pageable = HostPointer::from_address;
+    Ok(match sides {
+        (Some(_), Some(_)) => Work::Copy { to, from, bytes },
+        (Some(_), None) => {
+            let from = pageable(from)?;
+            Work::Write { to, from, bytes }
+        }
+        (None, Some(_)) => {
+            let to = pageable(to)?;
+            Work::Read { to, from, bytes }
+        }
+        (None, None) => {
+            let (to, from) = (pageable(to)?, pageable(from)?);
+            Work::Move { to, from, bytes }
+        }
+    })
+}
+
 fn finish_stream(driver: &Driver, named: Named) -> Result<(), Code> {
     let awaited = driver.state().awaited(named.stream)?;
     driver.finish(named.context, awaited)
@@ -114,7 +143,7 @@ fn finish_stream(driver: &Driver, named: Named) -> Result<(), Code> {
 
 fn now(direction: Direction, to: u64, from: u64, bytes: usize) -> Code {
     enter(|driver| {
-        let named = driver.default_stream()?;
+        let named = driver.default_stream_now()?;
         transfer(driver, named, direction, (to, from, bytes), Wait::Yes)
     })
 }
@@ -210,7 +239,7 @@ fn fill<const N: usize>(to: u64, pattern: [u8; N], count: usize, stream: Option<
     enter(|driver| {
         let named = match stream {
             Some(stream) => driver.stream(stream)?,
-            None => driver.default_stream()?,
+            None => driver.default_stream_now()?,
         };
         if count == 0 {
             return Ok(());
@@ -223,7 +252,7 @@ fn fill<const N: usize>(to: u64, pattern: [u8; N], count: usize, stream: Option<
         let pattern = pattern.to_vec();
         let ticket = driver.submit(named, Work::Fill { to, pattern, count })?;
         if stream.is_none() && kind != Kind::Device {
-            driver.finish(named.context, [ticket])?;
+            driver.finish(named.context, ticket)?;
         }
         Ok(())
     })

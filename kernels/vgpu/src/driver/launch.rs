@@ -31,21 +31,24 @@ mod attribute {
 }
 
 /// A launch that was found in order, with its arguments copied.
+#[derive(Clone)]
 pub(super) struct Prepared {
-    kernel: Arc<Kernel>,
-    grid: [u32; 3],
-    block: [u32; 3],
-    dynamic_shared: u32,
-    params: Vec<u8>,
+    pub(super) function: Handle,
+    /// The context of the function.
+    pub(super) context: Handle,
+    pub(super) kernel: Arc<Kernel>,
+    pub(super) request: Request,
+    /// The arguments' bytes, laid out as the kernel's signature says.
+    pub(super) params: Vec<u8>,
 }
 
 impl Prepared {
     /// Runs the kernel to completion.
     pub(super) fn run(&self, gpu: &Gpu) -> Result<(), Failure> {
         let launch = Launch {
-            grid: self.grid,
-            block: self.block,
-            dynamic_shared: self.dynamic_shared,
+            grid: self.request.grid,
+            block: self.request.block,
+            dynamic_shared: self.request.dynamic_shared,
             params: &self.params,
         };
         match gpu.launch(&self.kernel, &launch) {
@@ -72,11 +75,12 @@ fn code_of(kind: FaultKind) -> Code {
 }
 
 /// The shape of a launch as it was asked for.
-struct Request {
-    grid: [u32; 3],
-    block: [u32; 3],
-    dynamic_shared: u32,
-    cooperative: bool,
+#[derive(Clone, Copy)]
+pub(super) struct Request {
+    pub(super) grid: [u32; 3],
+    pub(super) block: [u32; 3],
+    pub(super) dynamic_shared: u32,
+    pub(super) cooperative: bool,
 }
 
 impl Request {
@@ -149,33 +153,44 @@ fn packed_arguments(kernel: &Kernel, extras: In<usize>) -> Result<Vec<u8>, Code>
     Ok(In::from_address(buffer).bytes(wanted)?.to_vec())
 }
 
+impl Driver {
+    /// Checks a launch and copies its arguments.
+    pub(super) fn prepare(
+        &self,
+        function: Handle,
+        request: Request,
+        (params, extras): (In<In<u8>>, In<usize>),
+    ) -> Result<Prepared, Code> {
+        let mut state = self.state();
+        let found = state.function(function)?;
+        request.check(found, self.gpu.properties())?;
+        let prepared = Prepared {
+            function,
+            context: found.context,
+            params: arguments(&found.kernel, params, extras)?,
+            kernel: found.kernel.clone(),
+            request,
+        };
+        if let Some(error) = prepared.kernel.unsupported() {
+            state.last_fault = error.to_string();
+            return Err(Code::NotSupported);
+        }
+        Ok(prepared)
+    }
+}
+
 fn launch(
     driver: &Driver,
     function: Handle,
-    request: &Request,
+    request: Request,
     stream: Handle,
-    (params, extras): (In<In<u8>>, In<usize>),
+    arguments: (In<In<u8>>, In<usize>),
 ) -> Result<(), Code> {
     let named = driver.stream(stream)?;
-    let prepared = {
-        let state = driver.state();
-        let function = state.function(function)?;
-        if function.context != named.context {
-            return Err(Code::InvalidHandle);
-        }
-        request.check(function, driver.gpu.properties())?;
-        Prepared {
-            params: arguments(&function.kernel, params, extras)?,
-            kernel: function.kernel.clone(),
-            grid: request.grid,
-            block: request.block,
-            dynamic_shared: request.dynamic_shared,
-        }
-    };
-    if let Some(error) = prepared.kernel.unsupported() {
-        driver.state().last_fault = error.to_string();
-        return Err(Code::NotSupported);
+    if driver.state().function(function)?.context != named.context {
+        return Err(Code::InvalidHandle);
     }
+    let prepared = driver.prepare(function, request, arguments)?;
     driver.submit(named, Work::Launch(prepared)).map(drop)
 }
 
@@ -199,7 +214,7 @@ extern "C" fn cuLaunchKernel(
         dynamic_shared,
         cooperative: false,
     };
-    enter(|driver| launch(driver, function, &request, stream, (params, extras)))
+    enter(|driver| launch(driver, function, request, stream, (params, extras)))
 }
 
 #[unsafe(no_mangle)]
@@ -221,7 +236,7 @@ extern "C" fn cuLaunchCooperativeKernel(
         dynamic_shared,
         cooperative: true,
     };
-    enter(|driver| launch(driver, function, &request, stream, (params, In::null())))
+    enter(|driver| launch(driver, function, request, stream, (params, In::null())))
 }
 
 #[unsafe(no_mangle)]
@@ -248,6 +263,6 @@ extern "C" fn cuLaunchKernelEx(
                 _ => return Err(Code::NotSupported),
             }
         }
-        launch(driver, function, &request, config.stream, (params, extras))
+        launch(driver, function, request, config.stream, (params, extras))
     })
 }

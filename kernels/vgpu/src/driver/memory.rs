@@ -4,6 +4,7 @@
 use super::abi::Out;
 use super::code::Code;
 use super::entry::enter;
+use super::stream::Named;
 use super::table::Handle;
 use super::work::Work;
 use super::{Driver, Running};
@@ -47,7 +48,7 @@ impl From<MemoryError> for Code {
 
 impl Driver {
     /// Allocates device memory, if need be after the frees that wait in streams.
-    pub(super) fn allocate(&self, context: Handle, bytes: usize) -> Result<u64, Code> {
+    fn allocate(&self, context: Handle, bytes: usize) -> Result<u64, Code> {
         let memory = self.gpu.memory();
         let allocated = match memory.allocate(bytes) {
             Err(MemoryError::OutOfMemory { .. }) => {
@@ -59,6 +60,22 @@ impl Driver {
         let address = allocated?;
         self.state().owners.insert(address, Owner::new(context));
         Ok(address)
+    }
+
+    /// Allocates device memory outside all streams.
+    fn allocate_now(&self, bytes: usize) -> Result<u64, Code> {
+        let context = self.current()?;
+        self.refuse_unsafe()?;
+        self.allocate(context, bytes)
+    }
+
+    /// Allocates device memory in a stream. The address is valid at once: only what the stream
+    /// does later may use it. Nodes that allocate are not supported.
+    pub(super) fn allocate_in(&self, named: Named, bytes: usize) -> Result<u64, Code> {
+        let mut state = self.state();
+        state.refuse_capture(named.stream, Code::NotSupported)?;
+        drop(state);
+        self.allocate(named.context, bytes)
     }
 
     /// Gives memory of any kind back.
@@ -83,6 +100,7 @@ impl Driver {
     /// Gives memory of `kind` back once its context's work is done.
     fn free(&self, address: u64, kind: Kind, missing: Code) -> Result<(), Code> {
         self.current()?;
+        self.refuse_unsafe()?;
         let owner = self.state().owners.get(&address).map(|owner| owner.context);
         let context = owner.ok_or(missing)?;
         let running = self.settle(context);
@@ -93,6 +111,7 @@ impl Driver {
 
     fn allocate_host(&self, bytes: usize, flags: c_uint) -> Result<*mut c_void, Code> {
         let context = self.current()?;
+        self.refuse_unsafe()?;
         if flags & !HOST_FLAGS != 0 {
             return Err(Code::InvalidValue);
         }
@@ -117,7 +136,7 @@ extern "C" fn cuMemGetInfo_v2(free: Out<usize>, total: Out<usize>) -> Code {
 extern "C" fn cuMemAlloc_v2(address: Out<u64>, bytes: usize) -> Code {
     enter(|driver| {
         address.check()?;
-        address.set(driver.allocate(driver.current()?, bytes)?)
+        address.set(driver.allocate_now(bytes)?)
     })
 }
 
@@ -139,7 +158,7 @@ extern "C" fn cuMemAllocPitch_v2(
             .checked_next_multiple_of(512)
             .ok_or(Code::InvalidValue)?;
         let bytes = row.checked_mul(height).ok_or(Code::InvalidValue)?;
-        address.set(driver.allocate(driver.current()?, bytes)?)?;
+        address.set(driver.allocate_now(bytes)?)?;
         pitch.set(row)
     })
 }
@@ -150,13 +169,12 @@ extern "C" fn cuMemFree_v2(address: u64) -> Code {
     enter(|driver| driver.free(address, Kind::Device, Code::InvalidValue))
 }
 
-/// The address is valid at once: only what the stream does later may use it.
 #[unsafe(no_mangle)]
 extern "C" fn cuMemAllocAsync(address: Out<u64>, bytes: usize, stream: Handle) -> Code {
     enter(|driver| {
         address.check()?;
         let named = driver.stream(stream)?;
-        address.set(driver.allocate(named.context, bytes)?)
+        address.set(driver.allocate_in(named, bytes)?)
     })
 }
 
@@ -164,6 +182,9 @@ extern "C" fn cuMemAllocAsync(address: Out<u64>, bytes: usize, stream: Handle) -
 extern "C" fn cuMemFreeAsync(address: u64, stream: Handle) -> Code {
     enter(|driver| {
         let named = driver.stream(stream)?;
+        let mut state = driver.state();
+        state.refuse_capture(named.stream, Code::NotSupported)?;
+        drop(state);
         driver.disown(address, Kind::Device, Code::InvalidValue)?;
         driver.submit(named, Work::Free(address)).map(drop)
     })
@@ -191,6 +212,7 @@ extern "C" fn cuMemFreeHost(pointer: usize) -> Code {
 extern "C" fn cuMemHostRegister_v2(pointer: *mut c_void, bytes: usize, flags: c_uint) -> Code {
     enter(|driver| {
         let context = driver.current()?;
+        driver.refuse_unsafe()?;
         if pointer.is_null() || flags & !REGISTER_FLAGS != 0 {
             return Err(Code::InvalidValue);
         }

@@ -3,7 +3,9 @@
 //! One device, whose work is deferred: a launch, an asynchronous copy or an event record joins a
 //! [queue](queue) and runs when somebody waits for it, in an order that respects streams, events
 //! and the legacy default stream and nothing else. Work that nobody waits for does not run, so a
-//! missing wait shows as a wrong result instead of working by luck.
+//! missing wait shows as a wrong result instead of working by luck. In a stream that
+//! [captures](capture) the same calls make nodes of a [graph](graph), whose launches join the
+//! queue as operations again.
 //!
 //! A program that loads the shared library by its path before it first looks for the CUDA driver
 //! gets this one: the library's name in the system's eyes is `libcuda.so`. `gamutVgpuVersion` and
@@ -15,6 +17,8 @@
 
 mod abi;
 mod attributes;
+mod capture;
+mod capture_calls;
 mod code;
 mod context;
 mod copy;
@@ -24,6 +28,9 @@ mod error;
 mod event;
 mod function;
 mod graph;
+mod graph_exec;
+mod graph_node;
+mod graph_update;
 mod launch;
 mod lookup;
 mod memory;
@@ -39,15 +46,18 @@ mod table;
 mod work;
 
 use crate::{Gpu, Properties};
+use capture::{Capture, CaptureId};
 use code::Code;
 use context::{Context, Primary};
 use event::Event;
 use function::Function;
+use graph::{Graph, Node};
+use graph_exec::GraphExec;
 use memory::Owner;
 use module::LoadedModule;
 use pool::Pool;
 use queue::Queue;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use stream::Stream;
 use table::{Handle, Table};
@@ -74,6 +84,12 @@ struct State {
     modules: Table<LoadedModule>,
     functions: Table<Function>,
     pools: Table<Pool>,
+    graphs: Table<Graph>,
+    nodes: Table<Node>,
+    execs: Table<GraphExec>,
+    /// The captures that were begun and not ended.
+    captures: BTreeMap<CaptureId, Capture>,
+    last_capture: CaptureId,
     /// The memory that each context answers for, by its first address.
     owners: HashMap<u64, Owner>,
     queue: Queue,
@@ -99,6 +115,11 @@ impl Driver {
                 modules: Table::new(4),
                 functions: Table::new(5),
                 pools,
+                graphs: Table::new(7),
+                nodes: Table::new(8),
+                execs: Table::new(9),
+                captures: BTreeMap::new(),
+                last_capture: 0,
                 owners: HashMap::new(),
                 queue: Queue::default(),
                 last_fault: String::new(),

@@ -88,6 +88,10 @@ impl Driver {
             code,
             text: String::from("no usable context"),
         })?;
+        self.refuse_unsafe().map_err(|code| Refusal {
+            code,
+            text: String::from("a capture forbids loading"),
+        })?;
         let module = Module::load(&source(image)?, &self.gpu)?;
         let functions = HashMap::new();
         Ok(self.state().modules.insert(LoadedModule {
@@ -192,6 +196,7 @@ extern "C" fn cuModuleUnload(module: Handle) -> Code {
             let state = driver.state();
             state.modules.get(module, Code::InvalidHandle)?.context
         };
+        driver.refuse_unsafe()?;
         let _running = driver.settle(context);
         let mut state = driver.state();
         state.modules.remove(module, Code::InvalidHandle)?;

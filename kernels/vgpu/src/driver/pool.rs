@@ -146,6 +146,6 @@ extern "C" fn cuMemAllocFromPoolAsync(
         address.check()?;
         let named = driver.stream(stream)?;
         driver.state().pools.get(pool, Code::InvalidValue)?;
-        address.set(driver.allocate(named.context, bytes)?)
+        address.set(driver.allocate_in(named, bytes)?)
     })
 }

@@ -35,8 +35,18 @@ pub(super) struct Queue {
     staged: usize,
 }
 
+impl Operation {
+    pub(super) fn new(context: Handle, after: Vec<Ticket>, work: Work) -> Operation {
+        Operation {
+            context,
+            after,
+            work,
+        }
+    }
+}
+
 impl Queue {
-    fn push(&mut self, operation: Operation) -> Ticket {
+    pub(super) fn push(&mut self, operation: Operation) -> Ticket {
         self.last += 1;
         self.staged += operation.work.staged();
         self.pending.insert(self.last, operation);
@@ -104,8 +114,9 @@ impl Queue {
 }
 
 impl State {
-    /// Appends work to a stream, behind all that its kind makes it wait for and behind `also`.
-    fn enqueue(
+    /// Appends work to a stream that executes, behind all that its kind makes it wait for and
+    /// behind `also`.
+    pub(super) fn enqueue(
         &mut self,
         stream: Handle,
         also: Option<Ticket>,
@@ -115,11 +126,7 @@ impl State {
         after.extend(also);
         after.retain(|ticket| !self.queue.is_done(*ticket));
         let entry = self.streams.get_mut(stream, Code::InvalidHandle)?;
-        entry.last = self.queue.push(Operation {
-            context: entry.context,
-            after,
-            work,
-        });
+        entry.last = self.queue.push(Operation::new(entry.context, after, work));
         Ok(entry.last)
     }
 
@@ -149,26 +156,26 @@ impl State {
 }
 
 impl Driver {
-    /// Appends work to a stream. It is executed once somebody waits for it.
-    pub(super) fn submit(&self, named: Named, work: Work) -> Result<Ticket, Code> {
-        self.submit_after(named, None, work)
+    /// Appends work to a stream. It is executed once somebody waits for it; in a stream that
+    /// captures it becomes a node instead, and there is nothing to wait for.
+    pub(super) fn submit(&self, named: Named, work: Work) -> Result<Option<Ticket>, Code> {
+        let mut state = self.state();
+        if state.admit(named.stream)?.is_some() {
+            state.add_captured(named.stream, work)?;
+            return Ok(None);
+        }
+        let ticket = state.enqueue(named.stream, None, work)?;
+        drop(state);
+        self.make_room(named.context, ticket);
+        Ok(Some(ticket))
     }
 
-    /// As [`submit`](Self::submit), behind an operation of any stream.
-    pub(super) fn submit_after(
-        &self,
-        named: Named,
-        also: Option<Ticket>,
-        work: Work,
-    ) -> Result<Ticket, Code> {
-        let mut state = self.state();
-        let ticket = state.enqueue(named.stream, also, work)?;
-        let full = state.queue.is_full(named.context);
-        drop(state);
+    /// Executes what `ticket` needs if too much waits in a context.
+    pub(super) fn make_room(&self, context: Handle, ticket: Ticket) {
+        let full = self.state().queue.is_full(context);
         if full {
             self.run(&self.running(), [ticket]);
         }
-        Ok(ticket)
     }
 
     /// Executes what `tickets` need, then reports how their context fares.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::abi::{Device, HostFunction, Out, StreamCallback};
+use super::capture::{CaptureId, Part};
 use super::code::Code;
 use super::entry::enter;
 use super::queue::Ticket;
@@ -30,6 +31,8 @@ pub(super) struct Stream {
     priority: c_int,
     /// Its last operation; 0 before the first, which counts as done.
     pub(super) last: Ticket,
+    /// Its part in a capture, while it captures.
+    pub(super) part: Option<Part>,
 }
 
 /// How a stream goes with the legacy default stream of its context.
@@ -50,7 +53,15 @@ impl Stream {
             kind,
             priority,
             last: 0,
+            part: None,
         }
+    }
+
+    /// Whether it takes part in a capture.
+    pub(super) fn captures(&self, capture: CaptureId) -> bool {
+        self.part
+            .as_ref()
+            .is_some_and(|part| part.capture == capture)
     }
 
     fn flags(&self) -> c_uint {
@@ -94,9 +105,24 @@ impl Driver {
         Ok(Named { stream, context })
     }
 
-    /// The legacy default stream of the current context.
-    pub(super) fn default_stream(&self) -> Result<Named, Code> {
-        self.stream(LEGACY)
+    /// A stream that the caller waits for, and what must be done for that. A stream that captures
+    /// is not waited for.
+    fn waited_for(&self, handle: Handle) -> Result<(Named, Vec<Ticket>), Code> {
+        let named = self.stream(handle)?;
+        let mut state = self.state();
+        state.refuse_capture(named.stream, Code::StreamCaptureUnsupported)?;
+        state.refuse_unsafe()?;
+        Ok((named, state.unfinished(named.stream)?))
+    }
+
+    /// The legacy default stream of the current context, for what does not say which stream it
+    /// means and is done at once. Captures may forbid that.
+    pub(super) fn default_stream_now(&self) -> Result<Named, Code> {
+        let named = self.stream(LEGACY)?;
+        let mut state = self.state();
+        state.admit(named.stream)?;
+        state.refuse_unsafe()?;
+        Ok(named)
     }
 }
 
@@ -155,6 +181,7 @@ extern "C" fn cuStreamDestroy_v2(handle: Handle) -> Code {
             Kind::NonBlocking => {}
         }
         let mut state = driver.state();
+        state.leave_capture(handle);
         state.streams.remove(handle, Code::InvalidHandle)?;
         state.healthy(context)
     })
@@ -163,8 +190,7 @@ extern "C" fn cuStreamDestroy_v2(handle: Handle) -> Code {
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamSynchronize(handle: Handle) -> Code {
     enter(|driver| {
-        let named = driver.stream(handle)?;
-        let unfinished = driver.state().unfinished(named.stream)?;
+        let (named, unfinished) = driver.waited_for(handle)?;
         driver.finish(named.context, unfinished)
     })
 }
@@ -172,8 +198,7 @@ extern "C" fn cuStreamSynchronize(handle: Handle) -> Code {
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamQuery(handle: Handle) -> Code {
     enter(|driver| {
-        let named = driver.stream(handle)?;
-        let unfinished = driver.state().unfinished(named.stream)?;
+        let (named, unfinished) = driver.waited_for(handle)?;
         driver.poll(named.context, &unfinished)
     })
 }
@@ -182,13 +207,16 @@ extern "C" fn cuStreamQuery(handle: Handle) -> Code {
 extern "C" fn cuStreamWaitEvent(handle: Handle, event: Handle, flags: c_uint) -> Code {
     enter(|driver| {
         let named = driver.stream(handle)?;
-        if flags > 1 {
-            return Err(Code::InvalidValue);
+        driver.check_event_flags(named, flags)?;
+        let mut state = driver.state();
+        if state.wait_captured(named.stream, event)? {
+            return Ok(());
         }
-        let state = driver.state();
         let ticket = state.events.get(event, Code::InvalidHandle)?.ticket();
+        let ticket = state.enqueue(named.stream, ticket, Work::Nothing)?;
         drop(state);
-        driver.submit_after(named, ticket, Work::Nothing).map(drop)
+        driver.make_room(named.context, ticket);
+        Ok(())
     })
 }
 

@@ -50,6 +50,10 @@ impl<T> Table<T> {
         entries.map(|(_, value)| value).collect()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Handle, &T)> {
+        self.entries.iter().map(|(&handle, value)| (handle, value))
+    }
+
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
         self.entries.values()
     }

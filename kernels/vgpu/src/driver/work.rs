@@ -13,7 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-/// One thing to do.
+/// One thing to do, once or, as a graph's node, again and again.
+#[derive(Clone)]
 pub(super) enum Work {
     /// Nothing: only its place in the order counts.
     Nothing,
@@ -27,6 +28,24 @@ pub(super) enum Work {
     Copy {
         to: u64,
         from: u64,
+        bytes: usize,
+    },
+    /// A copy that reads pageable memory when its turn comes, which only those in graphs do.
+    Write {
+        to: u64,
+        from: HostPointer,
+        bytes: usize,
+    },
+    /// A copy that writes pageable memory when its turn comes.
+    Read {
+        to: HostPointer,
+        from: u64,
+        bytes: usize,
+    },
+    /// A copy within pageable memory, when its turn comes.
+    Move {
+        to: HostPointer,
+        from: HostPointer,
         bytes: usize,
     },
     Fill {
@@ -48,9 +67,21 @@ pub(super) enum Work {
     },
 }
 
-/// A pointer of the program's, which it keeps valid until the work is done.
+/// A pointer of the program's, which it keeps valid until the work is done for the last time.
 #[derive(Clone, Copy)]
 pub(super) struct HostPointer(pub(super) *mut c_void);
+
+impl HostPointer {
+    /// The pointer that the caller passed as a number, which must not be null.
+    pub(super) fn from_address(address: u64) -> Result<HostPointer, Code> {
+        if address == 0 {
+            return Err(Code::InvalidValue);
+        }
+        Ok(HostPointer(std::ptr::with_exposed_provenance_mut(
+            address as usize,
+        )))
+    }
+}
 
 // SAFETY: the interface lets any thread use it; what it points to is the program's to guard.
 unsafe impl Send for HostPointer {}
@@ -88,6 +119,20 @@ impl Work {
             Work::Launch(prepared) => prepared.run(gpu)?,
             Work::Upload { to, bytes } => memory.write(to, &bytes)?,
             Work::Copy { to, from, bytes } => memory.copy(to, from, bytes)?,
+            Work::Write { to, from, bytes } => {
+                // SAFETY: memory that by the caller's contract is valid while the graph runs.
+                let source = unsafe { std::slice::from_raw_parts(from.0.cast(), bytes) };
+                memory.write(to, source)?;
+            }
+            Work::Read { to, from, bytes } => {
+                // SAFETY: as above.
+                let target = unsafe { std::slice::from_raw_parts_mut(to.0.cast(), bytes) };
+                memory.read(from, target)?;
+            }
+            Work::Move { to, from, bytes } => {
+                // SAFETY: as above, for both sides, which may overlap.
+                unsafe { to.0.cast::<u8>().copy_from(from.0.cast(), bytes) };
+            }
             Work::Fill { to, pattern, count } => memory.fill(to, &pattern, count)?,
             Work::Free(address) => memory.free(address)?,
             Work::Record(time) => {

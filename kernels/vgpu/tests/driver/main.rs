@@ -4,11 +4,15 @@
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
+mod captures;
 mod copies;
 mod devices;
 mod events;
 mod faults;
 mod functions;
+mod graph_objects;
+mod graph_updates;
+mod graphs;
 mod kernels;
 mod launches;
 mod modules;

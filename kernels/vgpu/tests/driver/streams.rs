@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 /// A stream that goes with the legacy default stream, which cudarc's own do not.
-fn blocking_stream(context: &CudaContext) -> sys::CUstream {
+pub(crate) fn blocking_stream(context: &CudaContext) -> sys::CUstream {
     context.bind_to_thread().unwrap();
     let mut stream = std::ptr::null_mut();
     // SAFETY: the result has its place.
@@ -30,11 +30,11 @@ fn note(stream: sys::CUstream, log: &'static Mutex<String>, letter: char) {
     unsafe { result::stream::launch_host_function(stream, append, data.cast()) }.unwrap();
 }
 
-fn log() -> &'static Mutex<String> {
+pub(crate) fn log() -> &'static Mutex<String> {
     Box::leak(Box::default())
 }
 
-fn read(log: &Mutex<String>) -> String {
+pub(crate) fn read(log: &Mutex<String>) -> String {
     log.lock().unwrap().clone()
 }
 

@@ -241,20 +241,6 @@ fn every_code_has_its_name() {
 }
 
 #[test]
-fn captures_are_refused_for_now() {
-    let context = context();
-    let stream = context.new_stream().unwrap();
-    let status = stream.capture_status().unwrap();
-    assert_eq!(
-        status,
-        sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE
-    );
-    let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-    let refused = crate::code(stream.begin_capture(mode));
-    assert_eq!(refused, CUresult::CUDA_ERROR_NOT_SUPPORTED);
-}
-
-#[test]
 fn pools_keep_their_settings() {
     use sys::CUmemPool_attribute as Attribute;
     let context = context();
