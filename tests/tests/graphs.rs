@@ -186,8 +186,6 @@ fn what_a_graph_cannot_hold_is_refused() {
         Ok(y)
     }));
     assert!(waits.contains("a graph is being recorded"), "{waits}");
-    let nothing = message(cx.record(|cx| cx.tensor(1, 1)));
-    assert!(nothing.contains("nothing was launched"), "{nothing}");
     // The device goes on after each.
     let own = Context::new(&device, ROOM).unwrap();
     let mut graph = own.record(|cx| gemm(cx, &x, &linear)).unwrap();

@@ -44,7 +44,7 @@ impl Cuda {
         let done = done?;
         let graph = graph.map_err(failed)?.ok_or_else(|| Error::Cuda {
             what: "recording a graph".to_owned(),
-            reason: "nothing was launched".to_owned(),
+            reason: "the driver made none".to_owned(),
         })?;
         graph.upload().map_err(failed)?;
         Ok((graph, done))
