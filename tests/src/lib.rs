@@ -1,5 +1,18 @@
-//! What the tests that span crates share: clips, the oracle's golden cases, and CUDA's compiler.
+//! What the tests that span crates share: clips, the oracle's golden cases, a layer on a device, and
+//! CUDA's compiler.
 
 pub mod clip;
 pub mod golden;
+pub mod layer;
 pub mod nvrtc;
+
+use gamut_kernels::{Cuda, DType, Device, Driver};
+
+/// The virtual GPU, with NVRTC brought if it is not there.
+///
+/// # Panics
+/// If it cannot be opened.
+pub fn virtual_gpu(dtype: DType) -> Device {
+    nvrtc::NEWEST.nvrtc();
+    Device::Cuda(Cuda::open(Driver::Virtual, dtype).expect("the virtual GPU"))
+}

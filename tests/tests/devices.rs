@@ -4,21 +4,14 @@
 
 use bytes::Bytes;
 use gamut_kernels::ops::{attention_paged, gemm, gemm_f32, rms_norm};
-use gamut_kernels::{
-    Context, Cuda, DType, Device, Driver, Host, KvCache, Linear, Result, Sequence, Weight,
-};
-use gamut_tests::nvrtc::NEWEST;
+use gamut_kernels::{Context, DType, Device, Host, KvCache, Linear, Result, Sequence, Weight};
+use gamut_tests::virtual_gpu;
 use std::sync::Arc;
 
 const ROOM: usize = 1 << 20;
 
 fn host() -> Device {
     Device::Host(Arc::new(Host::new(1).unwrap()))
-}
-
-fn gpu(dtype: DType) -> Device {
-    NEWEST.nvrtc();
-    Device::Cuda(Cuda::open(Driver::Virtual, dtype).unwrap())
 }
 
 fn context(device: &Device) -> Context {
@@ -55,7 +48,7 @@ fn message<T>(result: Result<T>) -> String {
 
 #[test]
 fn values_that_are_no_whole_rows_are_refused() {
-    for device in [host(), gpu(DType::F32)] {
+    for device in [host(), virtual_gpu(DType::F32)] {
         let cx = context(&device);
         assert_eq!(
             message(cx.upload(&[1.0; 100], 64)),
@@ -67,7 +60,7 @@ fn values_that_are_no_whole_rows_are_refused() {
 
 #[test]
 fn what_another_device_holds_is_refused() {
-    let devices = [host(), gpu(DType::F32), gpu(DType::F32)];
+    let devices = [host(), virtual_gpu(DType::F32), virtual_gpu(DType::F32)];
     let contexts = devices.each_ref().map(context);
     let norm = gamut_kernels::ops::RmsNorm {
         weight: weight(1, 8, 1.0),
@@ -87,7 +80,7 @@ fn what_another_device_holds_is_refused() {
 
 #[test]
 fn another_type_than_the_devices_is_refused() {
-    let device = gpu(DType::BF16);
+    let device = virtual_gpu(DType::BF16);
     let cx = context(&device);
     let x = cx.upload_f32(&[1.0; 8], 8).unwrap();
     let linear = Linear::new(weight(4, 8, 1.0), None).unwrap();
@@ -100,7 +93,7 @@ fn another_type_than_the_devices_is_refused() {
 /// The store of weights tells apart what has the same matrix, but another bias, partner or shape.
 #[test]
 fn weights_that_share_bytes_are_told_apart() {
-    let device = gpu(DType::F32);
+    let device = virtual_gpu(DType::F32);
     let cx = context(&device);
     let (q, k, v) = (weight(8, 8, 1.0), weight(8, 8, 2.0), weight(8, 8, 3.0));
     let stack = |w: &Weight| Linear::stack(vec![(q.clone(), None), (w.clone(), None)]).unwrap();
@@ -119,7 +112,7 @@ fn weights_that_share_bytes_are_told_apart() {
 
 #[test]
 fn a_weight_that_was_not_loaded_is_an_error() {
-    let device = gpu(DType::F32);
+    let device = virtual_gpu(DType::F32);
     let cx = context(&device);
     let x = cx.upload(&[1.0; 8], 8).unwrap();
     let linear = Linear::new(weight(4, 8, 1.0), None).unwrap();
@@ -128,7 +121,7 @@ fn a_weight_that_was_not_loaded_is_an_error() {
 
 #[test]
 fn sequences_past_their_pages_are_refused() {
-    for device in [host(), gpu(DType::F32)] {
+    for device in [host(), virtual_gpu(DType::F32)] {
         let cx = context(&device);
         for (start, rows) in [
             (usize::MAX, 1),
@@ -150,7 +143,7 @@ fn sequences_past_their_pages_are_refused() {
 
 #[test]
 fn a_cache_without_heads_is_refused() {
-    for device in [host(), gpu(DType::F32)] {
+    for device in [host(), virtual_gpu(DType::F32)] {
         let cx = context(&device);
         let kv = KvCache::new(&cx, 1, 1, 0, 16).unwrap();
         let q = cx.upload(&[1.0; 16], 16).unwrap();

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
 use gamut_kernels::ops::{Draw, Sampled, sample};
-use gamut_kernels::{Context, Cuda, DType, Device, Driver, History, Host, Sampling};
-use gamut_tests::nvrtc::NEWEST;
+use gamut_kernels::{Context, DType, Device, History, Host, Sampling};
+use gamut_tests::virtual_gpu;
 use std::sync::Arc;
 
 const VOCABULARY: usize = 3_001;
@@ -95,9 +95,8 @@ fn bits(sampled: &Sampled) -> (u32, u32, Vec<(u32, u32)>) {
 
 #[test]
 fn the_same_logits_give_the_same_token_on_every_device() {
-    NEWEST.nvrtc();
     let host = Device::Host(Arc::new(Host::new(2).unwrap()));
-    let gpu = Device::Cuda(Cuda::open(Driver::Virtual, DType::BF16).unwrap());
+    let gpu = virtual_gpu(DType::BF16);
     let mut random = Random(2026);
     let mut tokens = std::collections::BTreeSet::new();
     for round in 0..12 {

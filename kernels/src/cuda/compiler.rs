@@ -6,6 +6,7 @@ use super::launch::{CudaSource, Define};
 use super::nvrtc::{self, Program};
 use crate::error::{Error, Result};
 use crate::{DType, registry};
+use std::collections::HashMap;
 use std::ffi::CStr;
 
 /// Headers that kernels include, by name.
@@ -83,7 +84,7 @@ impl Compiler {
         let code = compile(source, &self.architecture, &options, |program| {
             match self.driver {
                 Driver::Hardware => program.cubin(),
-                Driver::Virtual => program.ptx(),
+                Driver::Virtual => Ok(with_registers(program.ptx()?, &program.log())),
             }
         })?;
         if let Some(cache) = &self.cache {
@@ -91,6 +92,38 @@ impl Compiler {
         }
         Ok(code)
     }
+}
+
+/// PTX with the assembler's count of each kernel's registers, which the virtual GPU takes for its
+/// limits: `.pragma "gamut registers N";`, the first line of the kernel's body.
+fn with_registers(ptx: Vec<u8>, report: &str) -> Vec<u8> {
+    let Ok(ptx) = String::from_utf8(ptx) else {
+        return Vec::new(); // No PTX: the driver will say so.
+    };
+    let mut registers = HashMap::new();
+    let mut kernel = None;
+    for line in report.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            kernel = rest.split('\'').next();
+        } else if let Some((_, rest)) = line.split_once("Used ") {
+            let count = rest.split(' ').next().and_then(|n| n.parse::<u32>().ok());
+            registers.extend(kernel.zip(count));
+        }
+    }
+    let mut out = String::with_capacity(ptx.len());
+    let mut count = None;
+    for line in ptx.lines() {
+        out.push_str(line);
+        out.push('\n');
+        if let Some((_, rest)) = line.split_once(".entry ") {
+            count = registers.get(rest.split('(').next().unwrap_or(rest));
+        } else if line == "{"
+            && let Some(count) = count.take()
+        {
+            out.push_str(&format!("\t.pragma \"gamut registers {count}\";\n"));
+        }
+    }
+    out.into_bytes()
 }
 
 /// The options of NVRTC for an architecture and a type.
@@ -101,6 +134,8 @@ fn options(architecture: &str, dtype: DType, defines: &[Define]) -> Vec<String> 
         "-lineinfo".to_owned(),
         // Else the assembler fuses what PTX leaves apart, and the virtual GPU rounds otherwise.
         "--fmad=false".to_owned(),
+        // The assembler's report goes to the log.
+        "--ptxas-options=-v".to_owned(),
         format!("-DELEMENT_BF16={}", u8::from(dtype == DType::BF16)),
     ];
     options.extend(
@@ -159,8 +194,7 @@ pub fn assemble(architecture: &str, mut look: impl FnMut(Assembly)) -> Result<()
         files.push(source.file);
         for dtype in [DType::BF16, DType::F32] {
             for defines in source.variants {
-                let mut options = options(architecture, dtype, defines);
-                options.push("--ptxas-options=-v".to_owned());
+                let options = options(architecture, dtype, defines);
                 let (cubin, report) = compile(source, architecture, &options, |program| {
                     Ok((program.cubin()?, program.log()))
                 })?;
@@ -174,4 +208,27 @@ pub fn assemble(architecture: &str, mut look: impl FnMut(Assembly)) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_registers;
+
+    #[test]
+    fn registers_go_to_the_kernel_that_has_them() {
+        let ptx = ".func helper()\n{\n}\n.visible .entry first(\n\t.param .u64 a\n)\n.maxntid 128\n{\n\tret;\n}\n\
+            .visible .entry second()\n{\n\t{\n\t}\n}\n";
+        let report = "ptxas info    : 40 bytes gmem\n\
+            ptxas info    : Compiling entry function 'second' for 'sm_90a'\n\
+            ptxas info    : Used 64 registers, used 1 barriers, 35632 bytes smem\n\
+            ptxas info    : Compiling entry function 'first' for 'sm_90a'\n\
+            ptxas info    : Used 17 registers\n";
+        let found = String::from_utf8(with_registers(ptx.into(), report)).unwrap();
+        let first =
+            "(\n\t.param .u64 a\n)\n.maxntid 128\n{\n\t.pragma \"gamut registers 17\";\n\tret;";
+        assert!(found.contains(first), "{found}");
+        let second = "second()\n{\n\t.pragma \"gamut registers 64\";\n\t{\n\t}\n}";
+        assert!(found.contains(second), "{found}");
+        assert_eq!(found.matches("pragma").count(), 2);
+    }
 }
