@@ -1,6 +1,6 @@
 //! Every operation on a device against its formula.
 
-use crate::case::Case;
+use crate::case::{Case, Trial};
 use crate::error::Result;
 use crate::{Context, Device, registry};
 
@@ -42,12 +42,26 @@ pub fn verify(device: &Device, mut report: impl FnMut(Finding)) -> Result<()> {
     Ok(())
 }
 
-fn verify_case(device: &Device, op: &'static str, case: &Case) -> Result<Finding> {
+/// The output of a case on a device, in a workspace of just the planned size that is filled with
+/// NaN.
+///
+/// # Errors
+/// If the operation refuses the case, or the device fails.
+pub fn output(device: &Device, case: &Case) -> Result<Vec<f32>> {
+    run(device, case).map(|(found, _)| found)
+}
+
+fn run(device: &Device, case: &Case) -> Result<(Vec<f32>, Trial)> {
     let (workspace, _) = case.measure(device.target())?;
     let cx = Context::new(device, workspace)?.poisoned();
     let mut trial = case.prepare(&cx)?;
     trial.load(device)?;
     let found = trial.run(&cx)?;
+    Ok((found, trial))
+}
+
+fn verify_case(device: &Device, op: &'static str, case: &Case) -> Result<Finding> {
+    let (found, trial) = run(device, case)?;
     let expected = trial.reference();
     let (mut max_abs, mut error, mut norm) = (0f64, 0f64, 0f64);
     for (found, expected) in found.iter().zip(&expected) {

@@ -7,8 +7,18 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-// Marks a test that keeps an access inside its bounds.
+// Marks a test that keeps an access inside its bounds. With MARK_GUARDS the mark is in the PTX too,
+// where tests let it hold in turn always, which must not go unnoticed.
+#if MARK_GUARDS
+__device__ __forceinline__ bool guard(bool holds) {
+    u32 kept = holds;
+    asm("// guard %0" : "+r"(kept));
+    return kept != 0;
+}
+#define GUARD(condition) guard(condition)
+#else
 #define GUARD(condition) (condition)
+#endif
 
 constexpr int WARP = 32;
 constexpr u32 ALL_LANES = 0xffffffffu;

@@ -17,13 +17,17 @@ const HEADERS: [(&CStr, &str); 4] = [
     (c"mma.cuh", include_str!("mma.cuh")),
 ];
 
+/// Changes PTX before the virtual GPU loads it: called with the name of the source's file, the macros
+/// that it was compiled with, and the text.
+pub type Edit = dyn Fn(&'static str, &[Define], String) -> String + Send + Sync;
+
 /// Compiles kernels for one GPU, and keeps what it compiled.
-#[derive(Debug)]
 pub(super) struct Compiler {
     architecture: String,
     driver: Driver,
     version: String,
     cache: Option<Cache>,
+    edit: Option<Box<Edit>>,
 }
 
 impl Compiler {
@@ -34,6 +38,7 @@ impl Compiler {
     pub(super) fn new(
         driver: Driver,
         (major, minor): (i32, i32),
+        edit: Option<Box<Edit>>,
     ) -> std::result::Result<Compiler, String> {
         nvrtc::load()?;
         // Hopper's own instructions are in the architecture-specific set alone.
@@ -43,6 +48,7 @@ impl Compiler {
             driver,
             version: nvrtc::version(),
             cache: Cache::open(),
+            edit,
         })
     }
 
@@ -63,7 +69,17 @@ impl Compiler {
         dtype: DType,
         defines: &[Define],
     ) -> Result<Vec<u8>> {
-        let options = options(&self.architecture, dtype, defines);
+        let Some(edit) = &self.edit else {
+            let options = options(&self.architecture, dtype, defines);
+            return self.compiled(source, &options);
+        };
+        let mut options = options(&self.architecture, dtype, defines);
+        options.push("-DMARK_GUARDS=1".to_owned());
+        let ptx = String::from_utf8_lossy(&self.compiled(source, &options)?).into_owned();
+        Ok(edit(source.file, defines, ptx).into_bytes())
+    }
+
+    fn compiled(&self, source: &CudaSource, options: &[String]) -> Result<Vec<u8>> {
         let mut key = format!(
             "NVRTC {} {:?} {}\n",
             self.version,
@@ -81,7 +97,7 @@ impl Compiler {
         if let Some(code) = cached {
             return Ok(code);
         }
-        let code = compile(source, &self.architecture, &options, |program| {
+        let code = compile(source, &self.architecture, options, |program| {
             match self.driver {
                 Driver::Hardware => program.cubin(),
                 Driver::Virtual => Ok(with_registers(program.ptx()?, &program.log())),

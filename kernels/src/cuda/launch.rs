@@ -25,7 +25,7 @@ pub(crate) struct CudaSource {
 }
 
 /// A macro that a source is compiled with.
-pub(crate) type Define = (&'static str, usize);
+pub type Define = (&'static str, usize);
 
 /// The shape of a launch.
 #[derive(Clone, Copy, Debug)]

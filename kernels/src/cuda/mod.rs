@@ -16,10 +16,11 @@ mod nvrtc;
 mod upload;
 mod weights;
 
-pub use compiler::{Assembly, assemble};
+pub use compiler::{Assembly, Edit, assemble};
 pub use graph::Graph;
 pub(crate) use graph::Output;
-pub(crate) use launch::{Arg, CudaSource, Define, Grid, Launcher};
+pub use launch::Define;
+pub(crate) use launch::{Arg, CudaSource, Grid, Launcher};
 pub(crate) use memory::DeviceBlock;
 pub(crate) use weights::Needs;
 
@@ -79,6 +80,19 @@ impl Cuda {
     /// [`Error::NoDevice`] if there is no GPU or NVRTC, naming what is missing and how to come by
     /// it; if `dtype` is f16.
     pub fn open(driver: Driver, dtype: DType) -> Result<Arc<Cuda>> {
+        Cuda::with(driver, dtype, None)
+    }
+
+    /// Opens the virtual GPU, with kernels that `edit` changes before they are loaded and whose
+    /// guards are marked in their PTX: for tests of what notices a bug.
+    ///
+    /// # Errors
+    /// As [`Cuda::open`].
+    pub fn open_edited(dtype: DType, edit: Box<Edit>) -> Result<Arc<Cuda>> {
+        Cuda::with(Driver::Virtual, dtype, Some(edit))
+    }
+
+    fn with(driver: Driver, dtype: DType, edit: Option<Box<Edit>>) -> Result<Arc<Cuda>> {
         let missing = |reason: String| Error::NoDevice {
             device: driver.device(),
             reason,
@@ -121,7 +135,7 @@ impl Cuda {
             );
             return Err(missing(reason));
         }
-        let compiler = Compiler::new(driver, (major, minor)).map_err(missing)?;
+        let compiler = Compiler::new(driver, (major, minor), edit).map_err(missing)?;
         Ok(Arc::new(Cuda {
             driver,
             name,
