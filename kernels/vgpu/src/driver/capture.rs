@@ -372,9 +372,7 @@ impl State {
             capture.left.extend(part.after);
         }
     }
-}
 
-impl State {
     /// Takes the streams of a context that is being destroyed out of their captures.
     pub(super) fn leave_captures(&mut self, context: Handle) {
         let streams = self.streams.iter();
