@@ -171,6 +171,15 @@ impl State {
         }
     }
 
+    /// Refuses what could be a node but is none that this driver makes, if a stream captures.
+    pub(super) fn refuse_node(&mut self, stream: Handle, what: &str) -> Result<(), Code> {
+        let refused = self.refuse_capture(stream, Code::NotSupported);
+        if refused == Err(Code::NotSupported) {
+            self.last_fault = format!("{what} in a stream that captures: not on the virtual GPU");
+        }
+        refused
+    }
+
     /// Refuses what waits for a whole context, if one of its streams captures.
     pub(super) fn refuse_captures_in(&mut self, context: Handle) -> Result<(), Code> {
         let captures = self.captures_in(context, &[Kind::Blocking, Kind::NonBlocking]);
@@ -363,9 +372,7 @@ impl State {
             capture.left.extend(part.after);
         }
     }
-}
 
-impl State {
     /// Takes the streams of a context that is being destroyed out of their captures.
     pub(super) fn leave_captures(&mut self, context: Handle) {
         let streams = self.streams.iter();

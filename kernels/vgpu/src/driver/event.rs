@@ -91,7 +91,7 @@ impl Driver {
             0 => Ok(()),
             EXTERNAL => {
                 let mut state = self.state();
-                state.refuse_capture(named.stream, Code::NotSupported)?;
+                state.refuse_node(named.stream, "an external event")?;
                 Err(Code::InvalidValue)
             }
             _ => Err(Code::InvalidValue),

@@ -267,7 +267,7 @@ extern "C" fn cuGraphLaunch(exec: Handle, stream: Handle) -> Code {
         let named = driver.stream(stream)?;
         let mut state = driver.state();
         state.exec(exec)?;
-        state.refuse_capture(named.stream, Code::NotSupported)?;
+        state.refuse_node(named.stream, "a graph launch")?;
         let end = state.launch_graph(exec, named)?;
         drop(state);
         driver.make_room(named.context, end);

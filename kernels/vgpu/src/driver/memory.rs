@@ -73,7 +73,7 @@ impl Driver {
     /// does later may use it. Nodes that allocate are not supported.
     pub(super) fn allocate_in(&self, named: Named, bytes: usize) -> Result<u64, Code> {
         let mut state = self.state();
-        state.refuse_capture(named.stream, Code::NotSupported)?;
+        state.refuse_node(named.stream, "an allocation")?;
         drop(state);
         self.allocate(named.context, bytes)
     }
@@ -183,7 +183,7 @@ extern "C" fn cuMemFreeAsync(address: u64, stream: Handle) -> Code {
     enter(|driver| {
         let named = driver.stream(stream)?;
         let mut state = driver.state();
-        state.refuse_capture(named.stream, Code::NotSupported)?;
+        state.refuse_node(named.stream, "a free")?;
         drop(state);
         driver.disown(address, Kind::Device, Code::InvalidValue)?;
         driver.submit(named, Work::Free(address)).map(drop)

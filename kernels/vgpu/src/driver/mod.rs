@@ -1,10 +1,10 @@
 //! The CUDA driver API over the virtual GPU, exported under its C names.
 //!
 //! One device, whose work is deferred: a launch, an asynchronous copy or an event record joins a
-//! [queue](queue) and runs when somebody waits for it, in an order that respects streams, events
+//! [queue] and runs when somebody waits for it, in an order that respects streams, events
 //! and the legacy default stream and nothing else. Work that nobody waits for does not run, so a
 //! missing wait shows as a wrong result instead of working by luck. In a stream that
-//! [captures](capture) the same calls make nodes of a [graph](graph), whose launches join the
+//! [captures](capture) the same calls make nodes of a [graph], whose launches join the
 //! queue as operations again.
 //!
 //! A program that loads the shared library by its path before it first looks for the CUDA driver

@@ -4,9 +4,10 @@
 //!
 //! Captures are thread-local or relaxed here: global ones would reach into other tests.
 
+use crate::faults::serial;
 use crate::graphs::{begin, end, node_count};
 use crate::streams::blocking_stream;
-use crate::{code, context, kernels, library};
+use crate::{code, context, kernels, last_fault, library};
 use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUresult, CUstream, CUstreamCaptureStatus};
 use std::ffi::c_void;
@@ -240,6 +241,7 @@ fn the_legacy_stream_must_leave_capturing_blocking_streams_alone() {
 
 #[test]
 fn captured_work_is_not_waited_for() {
+    let _serial = serial();
     let context = context();
     let stream = context.new_stream().unwrap();
     let raw = stream.cu_stream();
@@ -470,6 +472,7 @@ fn destroyed_streams_leave_their_capture() {
 
 #[test]
 fn external_events_are_for_captures() {
+    let _serial = serial();
     let context = context();
     let stream = context.new_stream().unwrap();
     let raw = stream.cu_stream();
@@ -484,6 +487,11 @@ fn external_events_are_for_captures() {
         assert_eq!(call(), CUresult::CUDA_ERROR_INVALID_VALUE);
         begin(raw, LOCAL).result().unwrap();
         assert_eq!(call(), CUresult::CUDA_ERROR_NOT_SUPPORTED, "not here");
+        assert!(
+            last_fault().contains("an external event"),
+            "{}",
+            last_fault()
+        );
         assert_eq!(end(raw).0, INVALIDATED);
     }
 }

@@ -1,5 +1,6 @@
 //! Graphs as objects: what they tell of themselves, copies, and handles that mean nothing.
 
+use crate::faults::serial;
 use crate::graphs::{Fixture, INVALID, LOCAL, begin, capture, end, instantiate, nodes, note, run};
 use crate::streams::{log, read};
 use crate::{code, kernels};
@@ -174,6 +175,7 @@ fn graphs_can_be_built_node_by_node() {
 
 #[test]
 fn handles_of_graphs_are_checked() {
+    let _serial = serial();
     let fixture = Fixture::new();
     let stream = fixture.stream.cu_stream();
     let graph = capture(&fixture.stream, || fixture.add(1));
@@ -229,7 +231,7 @@ fn handles_of_graphs_are_checked() {
 
 #[test]
 fn a_graph_outlives_what_it_uses_only_to_fail() {
-    let _serial = crate::faults::serial();
+    let _serial = serial();
     let fixture = Fixture::new();
     let image = std::ffi::CString::new(kernels::PTX).unwrap();
     let stream = fixture.stream.cu_stream();
@@ -256,5 +258,14 @@ fn a_graph_outlives_what_it_uses_only_to_fail() {
         run(fill, &fixture.stream);
         let illegal = CUresult::CUDA_ERROR_ILLEGAL_ADDRESS;
         assert_eq!(code(fixture.stream.synchronize()), illegal);
+        // The context is spoilt now, and then it is gone.
+        let other = Fixture::new();
+        let raw = other.stream.cu_stream();
+        assert_eq!(code(result::graph::launch(fill, raw)), illegal);
+        drop(fixture);
+        other.context.bind_to_thread().unwrap();
+        let destroyed = CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED;
+        assert_eq!(code(result::graph::launch(fill, raw)), destroyed);
+        other.stream.synchronize().unwrap();
     }
 }
