@@ -137,6 +137,7 @@ impl Gpu {
             multiprocessors: self.properties.multiprocessors,
             step_limit: self.properties.step_limit,
             start: Instant::now(),
+            watched: false,
         };
         let ran = match self
             .workers
