@@ -67,7 +67,13 @@ fn code_of(kind: FaultKind) -> Code {
         FaultKind::IllegalInstruction => Code::IllegalInstruction,
         FaultKind::Assert => Code::Assert,
         FaultKind::Divergence | FaultKind::Deadlock | FaultKind::StepLimit => Code::LaunchTimeout,
-        FaultKind::Trap | FaultKind::InvalidLaunch => Code::LaunchFailed,
+        FaultKind::OutOfResources => Code::LaunchOutOfResources,
+        FaultKind::Trap
+        | FaultKind::InvalidLaunch
+        | FaultKind::Uninitialised
+        | FaultKind::SharedRace
+        | FaultKind::GlobalRace
+        | FaultKind::PendingCopy => Code::LaunchFailed,
     }
 }
 
