@@ -78,7 +78,7 @@ pub struct Fault {
     /// What happened, with the values involved.
     pub detail: String,
     /// Who else had part in it: the other side of a race, or who began a copy.
-    pub other: Option<Party>,
+    pub other: Option<Box<Party>>,
 }
 
 /// A thread and what it ran.

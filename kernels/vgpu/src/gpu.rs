@@ -26,6 +26,8 @@ pub struct Properties {
     pub max_block: [u32; 3],
     /// Most blocks along each side of a grid.
     pub max_grid: [u32; 3],
+    /// Registers of a multiprocessor, which a block may have for itself.
+    pub registers: u32,
     /// Most shared memory of a block that opts in, in bytes.
     pub max_shared: u32,
     /// Size of the device memory, in bytes.
@@ -45,6 +47,7 @@ impl Properties {
             max_threads: 1024,
             max_block: [1024, 1024, 64],
             max_grid: [i32::MAX as u32, 65_535, 65_535],
+            registers: 65_536,
             max_shared: 227 * 1024,
             memory_bytes: 16 << 30,
             step_limit: 1 << 33,
@@ -150,6 +153,8 @@ impl Gpu {
         let shared_end = self
             .check(kernel, program, launch)
             .map_err(|why| refusal(kernel, FaultKind::InvalidLaunch, why))?;
+        self.check_registers(kernel, launch)
+            .map_err(|why| refusal(kernel, FaultKind::OutOfResources, why))?;
         let options = self.options();
         if !options.checks {
             self.memory.lose_track();
@@ -187,6 +192,20 @@ impl Gpu {
             instructions: ran.lanes,
             warp_instructions: ran.warps,
         })
+    }
+
+    /// Refuses blocks that need more registers than there are.
+    fn check_registers(&self, kernel: &Kernel, launch: &Launch<'_>) -> Result<(), String> {
+        let threads: u32 = launch.block.iter().product();
+        let warps = threads.div_ceil(32);
+        let (most, each) = (self.properties.registers, kernel.registers_of_warp());
+        match each.map(|each| each * warps) {
+            Some(needed) if needed > most => Err(format!(
+                "{} registers a thread are {needed} for {threads} threads, at most {most}",
+                kernel.registers()
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Where shared memory ends, if the launch is within the device's limits.
@@ -271,11 +290,13 @@ fn fault(kernel: &Kernel, grid: &Grid<'_>, broken: Broken) -> Fault {
     let [x, y, _] = grid.block;
     let thread = |number: u32| [number % x, number / x % y, number / x / y];
     let trouble = broken.trouble;
-    let other = trouble.other.map(|other| Party {
-        ptx_line: other.pc.map_or(0, line),
-        cuda_source: other.pc.and_then(source),
-        block: grid.position(other.block),
-        thread: thread(other.thread),
+    let other = trouble.other.map(|other| {
+        Box::new(Party {
+            ptx_line: other.pc.map_or(0, line),
+            cuda_source: other.pc.and_then(source),
+            block: grid.position(other.block),
+            thread: thread(other.thread),
+        })
     });
     Fault {
         ptx_line: line(broken.pc),

@@ -16,6 +16,7 @@ mod lower;
 mod names;
 mod opcode;
 mod shared;
+pub(crate) mod target;
 
 pub(crate) use lower::{Globals, lower};
 pub(crate) use opcode::Opcode;

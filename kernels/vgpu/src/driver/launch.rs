@@ -103,6 +103,10 @@ impl Request {
         {
             return Err(Code::InvalidValue);
         }
+        let registers = function.kernel.registers_of_warp().unwrap_or(0);
+        if registers * threads.div_ceil(32) > device.registers {
+            return Err(Code::LaunchOutOfResources);
+        }
         if self.cooperative {
             let blocks: u64 = self.grid.iter().map(|&extent| u64::from(extent)).product();
             let resident =

@@ -11,7 +11,7 @@ const QUANTUM: u32 = 4096;
 const RESIDENT: usize = 4;
 
 /// Turns after which a random schedule takes up one block more, in case those that run wait for it.
-const PATIENCE: u64 = 1 << 16;
+const PATIENCE: u64 = 1 << 12;
 
 /// Runs all blocks on the current pool of threads.
 pub(crate) fn run(grid: &Grid<'_>, schedule: Schedule) -> Result<Ran, Broken> {
@@ -98,7 +98,7 @@ impl Dice {
 
     /// A number below `limit`, which is not 0.
     fn below(&mut self, limit: u32) -> u32 {
-        ((self.next() >> 32) * u64::from(limit) >> 32) as u32
+        (((self.next() >> 32) * u64::from(limit)) >> 32) as u32
     }
 
     /// The place of one of the bits of `mask`, which is not 0.

@@ -2,7 +2,7 @@
 
 use super::record::{Actor, Record, words};
 use super::{BlockChecks, GridChecks, conflict, reads, same_store, strong, verb, writes};
-use crate::code::Inst;
+use crate::code::{Inst, Strength};
 use crate::exec::access::{Access, Action};
 use crate::exec::column::lanes_of;
 use crate::exec::{Cx, Outcome, Trouble};
@@ -76,7 +76,11 @@ impl BlockChecks {
             if now(read) {
                 find.race(self, read, false)?;
             }
-            cell[0].store(record.0, Relaxed);
+            let strong = find.inst.strength != Strength::Weak;
+            let kept = strong && now(wrote) && self.owns(wrote.time());
+            if !kept || !self.keeps(find.cx, wrote) {
+                cell[0].store(record.0, Relaxed);
+            }
         } else if read.time() < checks.first || self.owns(read.time()) {
             // Of several blocks that read, the first is remembered.
             if read != record {

@@ -249,6 +249,19 @@ impl BlockChecks {
         }
     }
 
+    /// Whether a record of this block says more than that of a strong write after it would: a weak
+    /// write that a warp does not know of yet races with strong ones as well.
+    #[cold]
+    fn keeps(&self, cx: &Cx<'_>, record: Record) -> bool {
+        let code = &cx.grid.program.code;
+        let inst = record.pc().and_then(|pc| code.get(pc as usize));
+        let weak = inst.is_some_and(|inst| inst.strength == Strength::Weak);
+        let known = |w: &Knowledge| record.time() <= w.now.warps[record.warp() as usize];
+        let own = &self.warps[record.warp() as usize].now.warps[record.warp() as usize];
+        let to_all = self.warps.iter().all(known) && record.time() < *own;
+        weak && !to_all
+    }
+
     /// Checks an access that is about to be made.
     pub(crate) fn access(
         &mut self,

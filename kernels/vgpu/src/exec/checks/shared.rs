@@ -2,7 +2,7 @@
 
 use super::record::{Actor, Record, words};
 use super::{BlockChecks, conflict, reads, same_store, strong, verb, writes};
-use crate::code::{Flow, Inst};
+use crate::code::{Flow, Inst, Strength};
 use crate::exec::access::{Access, Action};
 use crate::exec::column::lanes_of;
 use crate::exec::{Cx, Outcome, Trouble};
@@ -24,13 +24,20 @@ pub(super) struct SharedCell {
     written: u8,
     /// Bytes that a copy will write which nobody has waited for.
     pending: u8,
+    /// Whether the last read was strong.
+    strong_read: bool,
 }
 
 impl SharedCell {
-    /// Adds a read.
+    /// Adds a read. A strong one adds nothing to a weak one of the same time.
     #[inline]
-    fn add_read(&mut self, record: Record, lane_mask: u32) {
+    fn add_read(&mut self, record: Record, lane_mask: u32, strong: bool) {
         let same = self.read.time() == record.time() && self.read.bytes() == record.bytes();
+        if same && strong && !self.strong_read {
+            return;
+        }
+        let same = same && strong == self.strong_read;
+        self.strong_read = strong;
         let warp = 1 << record.warp();
         if same && self.read.warp() == record.warp() {
             self.lanes |= lane_mask;
@@ -50,6 +57,7 @@ impl BlockChecks {
         let late = access.action == Action::LateWrite;
         // A warp's own matrix loads read for all lanes, at once.
         let together = inst.flow == Flow::Aligned && reads;
+        let strong = inst.strength != Strength::Weak;
         for lane in lanes_of(access.mask) {
             for (word, bytes) in words(access.addresses[lane], access.bytes) {
                 let Some(&cell) = self.shared.get(word as usize) else {
@@ -90,7 +98,9 @@ impl BlockChecks {
                     {
                         find.race(self, other, false)?;
                     }
-                    cell.write = record;
+                    if !strong || !conflicts || !self.keeps(cx, cell.write) {
+                        cell.write = record;
+                    }
                     cell.written |= bytes;
                     if late {
                         cell.pending &= !bytes;
@@ -99,7 +109,7 @@ impl BlockChecks {
                     }
                 }
                 if reads {
-                    cell.add_read(record, if together { 0 } else { 1 << lane });
+                    cell.add_read(record, if together { 0 } else { 1 << lane }, strong);
                 }
                 if let Some(place) = self.shared.get_mut(word as usize) {
                     *place = cell;
