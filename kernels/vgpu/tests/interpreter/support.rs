@@ -1,6 +1,6 @@
 //! Runs snippets of PTX on lists of inputs.
 
-use gamut_vgpu::{Fault, Gpu, Launch, Module, Properties, Report};
+use gamut_vgpu::{Fault, Gpu, Launch, Module, Options, Properties, Report};
 
 /// A device that gives up early.
 pub(crate) fn gpu() -> Gpu {
@@ -56,6 +56,28 @@ pub(crate) fn run_with(
     words: usize,
     dynamic_shared: u32,
 ) -> Run {
+    run_on(&gpu(), body, outer, blocks, threads, words, dynamic_shared)
+}
+
+/// One thread's run without the checks that look for races and the like.
+pub(crate) fn run_unchecked(body: &str, outer: &str) -> Run {
+    let gpu = gpu();
+    gpu.configure(Options {
+        checks: false,
+        ..Options::default()
+    });
+    run_on(&gpu, body, outer, 1, 1, 1, 0)
+}
+
+fn run_on(
+    gpu: &Gpu,
+    body: &str,
+    outer: &str,
+    blocks: u32,
+    threads: u32,
+    words: usize,
+    dynamic_shared: u32,
+) -> Run {
     let text = module(&format!(
         "{outer}
         .visible .entry k(.param .u64 out)
@@ -72,10 +94,9 @@ pub(crate) fn run_with(
             {body}
         }}"
     ));
-    let gpu = gpu();
-    let module = Module::load(&text, &gpu).unwrap_or_else(|why| panic!("{why}"));
+    let module = Module::load(&text, gpu).unwrap_or_else(|why| panic!("{why}"));
     let kernel = module.kernel("k").expect("the kernel");
-    let out = upload(&gpu, &vec![0; words]);
+    let out = upload(gpu, &vec![0; words]);
     let params = out.to_le_bytes();
     let launch = Launch {
         grid: [blocks, 1, 1],
@@ -85,7 +106,7 @@ pub(crate) fn run_with(
     };
     let result = gpu.launch(&kernel, &launch);
     Run {
-        out: download(&gpu, out, words),
+        out: download(gpu, out, words),
         result,
     }
 }
