@@ -1,13 +1,14 @@
 //! The device: properties, memory and launches.
 
 use crate::code::Program;
+use crate::count::{Counters, Tally};
 use crate::exec::{Block, Broken, Grid, Ran};
 use crate::fault::{Fault, FaultKind};
 use crate::memory::Memory;
 use crate::module::Kernel;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// What the device says of itself, and its limits.
@@ -114,15 +115,33 @@ impl Gpu {
     /// A [`Fault`] for a launch that the device refuses, an instruction that it does not support,
     /// or the first broken rule that was met. Memory then holds whatever was written by then.
     pub fn launch(&self, kernel: &Kernel, launch: &Launch<'_>) -> Result<Report, Fault> {
-        let program = match kernel.program() {
-            Ok(program) => program,
-            Err(why) => {
-                return Err(Fault {
-                    ptx_line: why.line,
-                    ..refusal(kernel, FaultKind::IllegalInstruction, why.to_string())
-                });
-            }
-        };
+        let (ran, _) = self.run(kernel, program(kernel)?, launch, None)?;
+        Ok(Report {
+            instructions: ran.lanes,
+            warp_instructions: ran.warps,
+        })
+    }
+
+    /// As [`launch`](Self::launch), counting what the grid does, at some cost in time.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch).
+    pub fn count(&self, kernel: &Kernel, launch: &Launch<'_>) -> Result<Counters, Fault> {
+        let program = program(kernel)?;
+        let tally = Mutex::new(Tally::new(program.code.len()));
+        let (_, tally) = self.run(kernel, program, launch, Some(tally))?;
+        let tally = tally.unwrap_or_default().into_inner();
+        let tally = tally.unwrap_or_else(PoisonError::into_inner);
+        Ok(Counters::new(kernel, program, launch, &tally))
+    }
+
+    fn run(
+        &self,
+        kernel: &Kernel,
+        program: &Program,
+        launch: &Launch<'_>,
+        tally: Option<Mutex<Tally>>,
+    ) -> Result<(Ran, Option<Mutex<Tally>>), Fault> {
         let shared_end = self
             .check(kernel, program, launch)
             .map_err(|why| refusal(kernel, FaultKind::InvalidLaunch, why))?;
@@ -137,6 +156,7 @@ impl Gpu {
             multiprocessors: self.properties.multiprocessors,
             step_limit: self.properties.step_limit,
             start: Instant::now(),
+            tally,
         };
         let ran = match self
             .workers
@@ -146,10 +166,7 @@ impl Gpu {
             None => run(&grid),
         };
         let ran = ran.map_err(|broken| fault(kernel, program, launch, broken))?;
-        Ok(Report {
-            instructions: ran.lanes,
-            warp_instructions: ran.warps,
-        })
+        Ok((ran, grid.tally))
     }
 
     /// Where shared memory ends, if the launch is within the device's limits.
@@ -209,6 +226,14 @@ impl Gpu {
         }
         Ok(end as u32)
     }
+}
+
+/// The kernel's program, or why it has none.
+fn program(kernel: &Kernel) -> Result<&Program, Fault> {
+    kernel.program().as_ref().map_err(|why| Fault {
+        ptx_line: why.line,
+        ..refusal(kernel, FaultKind::IllegalInstruction, why.to_string())
+    })
 }
 
 /// Runs all blocks on the current pool.

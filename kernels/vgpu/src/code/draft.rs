@@ -51,10 +51,7 @@ impl Draft {
             members: None,
             imm: 0,
             labels: Vec::new(),
-            origin: Origin {
-                line: 0,
-                source: None,
-            },
+            origin: Origin::default(),
             counts: false,
         }
     }

@@ -20,6 +20,7 @@ mod shared;
 pub(crate) use lower::{Globals, lower};
 pub(crate) use opcode::Opcode;
 
+use crate::count::Kind;
 use crate::exec::Handler;
 use crate::exec::column::Column;
 use crate::ptx::SourceLine;
@@ -88,12 +89,13 @@ pub(crate) struct Inst {
 }
 
 /// Where an instruction came from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Origin {
     /// Line of the PTX text.
     pub(crate) line: u32,
     /// Line of the CUDA source.
     pub(crate) source: Option<SourceLine>,
+    pub(crate) kind: Kind,
 }
 
 /// A kernel ready to run.

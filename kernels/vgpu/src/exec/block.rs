@@ -3,7 +3,9 @@
 use super::barrier::Barriers;
 use super::warp::{Pause, Stop, Warp};
 use super::{BlockState, Grid, Trouble};
+use crate::count::Tally;
 use crate::fault::FaultKind;
+use std::sync::PoisonError;
 
 /// A worker's block, whose memory serves one block of a grid after the other.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ impl Block {
             index: [0; 3],
             shared: Vec::new(),
             barriers,
+            tally: None,
         };
         Block {
             state,
@@ -58,7 +61,15 @@ impl Block {
             let lanes = (threads - i * 32).min(32);
             warp.restart(grid, i, u32::MAX >> (32 - lanes));
         }
+        if grid.tally.is_some() && self.state.tally.is_none() {
+            self.state.tally = Some(Tally::new(grid.program.code.len()));
+        }
         self.turns(grid)?;
+        if let (Some(all), Some(own)) = (&grid.tally, &mut self.state.tally) {
+            all.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .absorb(own);
+        }
         let sum = |of: fn(&Warp) -> u64| self.warps.iter().map(of).sum();
         Ok(Ran {
             lanes: sum(|w| w.lanes),

@@ -30,11 +30,13 @@ pub(crate) use isa::{Handler, Operation, VectorOperation, handler, vector_handle
 pub(crate) use space::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_START, SHARED_WINDOW};
 
 use crate::code::Program;
+use crate::count::Tally;
 use crate::fault::FaultKind;
 use crate::memory::Snapshot;
 use barrier::Barriers;
 use column::Column;
 use ops::async_copy::Copies;
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// What one grid's warps share.
@@ -54,6 +56,8 @@ pub(crate) struct Grid<'a> {
     /// Warp instructions that a block may run.
     pub(crate) step_limit: u64,
     pub(crate) start: Instant,
+    /// Where blocks add what they counted, if anybody wants to know.
+    pub(crate) tally: Option<Mutex<Tally>>,
 }
 
 /// What one block's warps share.
@@ -63,6 +67,8 @@ pub(crate) struct BlockState {
     pub(crate) index: [u32; 3],
     pub(crate) shared: Vec<u8>,
     pub(crate) barriers: Barriers,
+    /// What the block did, where that is counted.
+    pub(crate) tally: Option<Tally>,
 }
 
 /// What a warp's lanes own besides registers.
