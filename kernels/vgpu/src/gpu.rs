@@ -156,6 +156,7 @@ impl Gpu {
             multiprocessors: self.properties.multiprocessors,
             step_limit: self.properties.step_limit,
             start: Instant::now(),
+            watched: tally.is_some(),
             tally,
         };
         let ran = match self

@@ -23,7 +23,7 @@ pub use coverage::{Coverage, CoveredLine};
 pub use report::{Counters, Footprints, Line, Source};
 pub use sectors::Requests;
 pub use tally::Executed;
-pub(crate) use tally::{Direction, Tally};
+pub(crate) use tally::Tally;
 
 /// Makes a structure of counts one that others can be added to.
 macro_rules! merge {

@@ -4,9 +4,11 @@
 //! request takes every sector that an active lane touches once, however many lanes touch it (CUDA
 //! C++ Best Practices Guide, "Coalesced Access to Global Memory"; Nsight Compute, "Memory Tables",
 //! where the columns are `Requests` and `Sectors`). The fewest sectors that the same bytes could
-//! take are ceil(distinct bytes / 32). No cache is modelled: a sector counts for every request.
+//! take are ceil(distinct bytes / 32). No cache is modelled: a sector counts for every request. A
+//! `cp.async` whose lanes read different numbers of bytes is one request for each number.
 
 use super::merge;
+use crate::exec::access::Access;
 use crate::exec::column::{LANES, lanes_of};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -31,48 +33,34 @@ pub struct Requests {
 
 merge!(Requests: requests, bytes, distinct_bytes, sectors, min_sectors);
 
-/// What one request's active lanes ask for.
-pub(crate) struct Request<'a> {
-    pub(crate) mask: u32,
-    pub(crate) addresses: &'a [u64; LANES],
-    /// Bytes of each lane.
-    pub(crate) bytes: &'a [u8; LANES],
-}
-
-impl Request<'_> {
-    /// Its counts; `touch` gets the first and the last sector of every run of sectors.
-    pub(crate) fn count(&self, mut touch: impl FnMut(u64, u64)) -> Requests {
-        let mut spans = [(0, 0); LANES];
-        let mut count = 0;
-        for lane in lanes_of(self.mask) {
-            let bytes = u64::from(self.bytes[lane]);
-            if bytes > 0 {
-                spans[count] = (self.addresses[lane], bytes);
-                count += 1;
-            }
-        }
-        let spans = &mut spans[..count];
-        spans.sort_unstable();
-        let mut all = Requests {
-            requests: u64::from(count > 0),
-            ..Requests::default()
-        };
-        let (mut covered, mut next_sector) = (0, 0);
-        for &mut (start, bytes) in spans {
-            let end = start.saturating_add(bytes);
-            all.bytes += bytes;
-            all.distinct_bytes += end.saturating_sub(start.max(covered));
-            covered = covered.max(end);
-            let (first, last) = ((start / SECTOR).max(next_sector), (end - 1) / SECTOR);
-            if first <= last {
-                all.sectors += last - first + 1;
-                next_sector = last + 1;
-                touch(first, last);
-            }
-        }
-        all.min_sectors = all.distinct_bytes.div_ceil(SECTOR);
-        all
+/// Counts a request; `touch` gets the first and the last sector of every run of sectors.
+pub(crate) fn count(access: &Access<'_>, mut touch: impl FnMut(u64, u64)) -> Requests {
+    let mut starts = [0; LANES];
+    let lanes = access.mask.count_ones() as usize;
+    for (start, lane) in starts.iter_mut().zip(lanes_of(access.mask)) {
+        *start = access.addresses[lane];
     }
+    starts[..lanes].sort_unstable();
+    let bytes = u64::from(access.bytes);
+    let mut all = Requests {
+        requests: u64::from(lanes > 0),
+        bytes: lanes as u64 * bytes,
+        ..Requests::default()
+    };
+    let (mut covered, mut next_sector) = (0, 0);
+    for &start in &starts[..lanes] {
+        let end = start.saturating_add(bytes);
+        all.distinct_bytes += end.saturating_sub(start.max(covered));
+        covered = covered.max(end);
+        let (first, last) = ((start / SECTOR).max(next_sector), (end - 1) / SECTOR);
+        if first <= last {
+            all.sectors += last - first + 1;
+            next_sector = last + 1;
+            touch(first, last);
+        }
+    }
+    all.min_sectors = all.distinct_bytes.div_ceil(SECTOR);
+    all
 }
 
 /// A set of sectors.
@@ -106,15 +94,19 @@ impl Footprint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::access::{Action, Space};
 
-    fn count(mask: u32, bytes: u8, address: impl Fn(u64) -> u64) -> Requests {
+    fn count(mask: u32, bytes: u32, address: impl Fn(u64) -> u64) -> Requests {
         let addresses = std::array::from_fn(|lane| address(lane as u64));
-        let request = Request {
+        let access = Access {
+            action: Action::Read,
+            space: Space::Global,
+            pc: 0,
             mask,
+            bytes,
             addresses: &addresses,
-            bytes: &[bytes; LANES],
         };
-        request.count(|_, _| {})
+        super::count(&access, |_, _| {})
     }
 
     fn sectors(found: Requests) -> (u64, u64) {

@@ -1,9 +1,10 @@
 //! Counts in the making, by instruction.
 
 use super::banks::{self, Wavefronts};
-use super::merge;
-use super::sectors::{Footprint, Request, Requests};
-use crate::exec::column::LANES;
+use super::sectors::{self, Footprint, Requests};
+use super::{Class, merge};
+use crate::code::Program;
+use crate::exec::access::{Access, Action, Space};
 use serde::Serialize;
 
 /// How often an instruction ran.
@@ -62,39 +63,38 @@ impl Tally {
         }
     }
 
-    /// Lanes asked for bytes of global memory, each for its own number.
-    pub(crate) fn global(
-        &mut self,
-        pc: u32,
-        direction: Direction,
-        mask: u32,
-        addresses: &[u64; LANES],
-        bytes: &[u8; LANES],
-    ) {
-        let Some(entry) = self.entries.get_mut(pc as usize) else {
+    /// A warp's instruction asked for memory.
+    pub(crate) fn access(&mut self, program: &Program, access: &Access<'_>) {
+        let Some(entry) = self.entries.get_mut(access.pc as usize) else {
             return;
         };
-        let request = Request {
-            mask,
-            addresses,
-            bytes,
+        let kind = program.origins.get(access.pc as usize).map(|at| at.kind);
+        let direction = match access.action {
+            // Copies count when they are asked for.
+            Action::LateRead | Action::LateWrite => return,
+            Action::Read | Action::BeginRead => Direction::Load,
+            Action::Write | Action::BeginWrite => Direction::Store,
+            Action::Atomic => Direction::Atomic,
         };
-        let (read, written) = (&mut self.read, &mut self.written);
-        entry.direction = Some(direction);
-        entry.global += request.count(|first, last| {
-            if direction != Direction::Store {
-                read.add(first, last);
+        match access.space {
+            Space::Shared => {
+                let addresses = access.addresses.map(|address| address as u32);
+                entry.shared += banks::count(access.mask, &addresses, access.bytes as usize);
             }
-            if direction != Direction::Load {
-                written.add(first, last);
+            // Constants have a cache of their own.
+            Space::Global if kind.is_none_or(|kind| kind.class != Class::Constant) => {
+                let (read, written) = (&mut self.read, &mut self.written);
+                entry.direction = Some(direction);
+                entry.global += sectors::count(access, |first, last| {
+                    if direction != Direction::Store {
+                        read.add(first, last);
+                    }
+                    if direction != Direction::Load {
+                        written.add(first, last);
+                    }
+                });
             }
-        });
-    }
-
-    /// Lanes asked for as many bytes of shared memory each.
-    pub(crate) fn shared(&mut self, pc: u32, mask: u32, addresses: &[u32; LANES], bytes: usize) {
-        if let Some(entry) = self.entries.get_mut(pc as usize) {
-            entry.shared += banks::count(mask, addresses, bytes);
+            Space::Global | Space::Local | Space::Param => {}
         }
     }
 

@@ -138,3 +138,11 @@ pub(crate) fn lanes_of(mut mask: u32) -> impl Iterator<Item = usize> {
         Some(lane)
     })
 }
+
+/// The lanes of `mask` that `keeps` picks.
+#[inline(always)]
+pub(crate) fn lanes_where(mask: u32, keeps: impl Fn(usize) -> bool) -> u32 {
+    lanes_of(mask)
+        .filter(|&lane| keeps(lane))
+        .fold(0, |kept, lane| kept | 1 << lane)
+}

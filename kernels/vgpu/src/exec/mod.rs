@@ -4,14 +4,14 @@
 //! instruction's [`Handler`] on all active lanes, and carries out itself what concerns the lanes'
 //! paths: branches, exits, barriers, and waiting for each other.
 //!
-//! All accesses to memory go through [`ops::address`], asynchronous copies through
-//! [`ops::async_copy`] and matrix products through [`ops::mma`], which is where checks of races and
-//! of uninitialised data, and counters, have their places.
+//! All accesses to memory are located by [`ops::address`] and pass [`access`], where checks and
+//! counters see them.
 #![allow(
     clippy::needless_range_loop,
     reason = "a lane's number indexes several columns at once"
 )]
 
+pub(crate) mod access;
 mod barrier;
 mod block;
 pub(crate) mod column;
@@ -58,6 +58,8 @@ pub(crate) struct Grid<'a> {
     pub(crate) start: Instant,
     /// Where blocks add what they counted, if anybody wants to know.
     pub(crate) tally: Option<Mutex<Tally>>,
+    /// Whether anything in [`access`] watches the grid's accesses.
+    pub(crate) watched: bool,
 }
 
 /// What one block's warps share.

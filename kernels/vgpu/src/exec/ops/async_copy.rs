@@ -6,7 +6,8 @@
 
 use super::address::{Reach, locate};
 use crate::code::Inst;
-use crate::exec::column::{LANES, lanes_of};
+use crate::exec::access::Action;
+use crate::exec::column::{LANES, lanes_of, lanes_where};
 use crate::exec::{Cx, Operation, Outcome, SHARED_START, Trouble};
 use crate::fault::FaultKind;
 
@@ -46,6 +47,24 @@ struct Copy {
     /// Bytes to read; the rest of `bytes` becomes zero.
     reads: [u8; LANES],
     bytes: u8,
+    /// The instruction's number.
+    pc: u32,
+}
+
+impl Copy {
+    /// Shows the copies of some lanes to those who watch.
+    fn watch(&self, cx: &mut Cx<'_>, mask: u32, read: Action, write: Action) -> Outcome {
+        let inst = &cx.grid.program.code[self.pc as usize];
+        let mut rest = lanes_where(mask, |lane| self.reads[lane] > 0);
+        while rest != 0 {
+            let bytes = self.reads[rest.trailing_zeros() as usize];
+            let same = lanes_where(rest, |lane| self.reads[lane] == bytes);
+            cx.watch(inst, read, Reach::Generic, &self.from, same, bytes.into())?;
+            rest &= !same;
+        }
+        let to = self.to.map(u64::from);
+        cx.watch(inst, write, Reach::Shared, &to, mask, self.bytes.into())
+    }
 }
 
 /// Begins a copy: `a` is the shared, `b` the global address. `flags` holds the bytes to write, and
@@ -74,6 +93,7 @@ fn begin(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
         from: *cx.read(inst.b),
         reads: [bytes as u8; LANES],
         bytes: bytes as u8,
+        pc: cx.pc(inst),
     };
     if inst.flags() & SOURCE_BYTES != 0 {
         for (lane, &reads) in cx.read::<u32>(inst.c).iter().enumerate() {
@@ -103,6 +123,9 @@ fn begin(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
             }
             source(cx, lane, from, copy.reads[lane])?;
         }
+    }
+    if cx.grid.watched {
+        copy.watch(cx, mask, Action::BeginRead, Action::BeginWrite)?;
     }
     cx.threads.copies.pending.push(copy);
     Ok(())
@@ -154,15 +177,16 @@ fn wait(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
     let mut pending = std::mem::take(&mut cx.threads.copies.pending);
     let closed = cx.threads.copies.closed;
     for copy in &mut pending {
-        for lane in lanes_of(copy.lanes & mask) {
-            let done = match inst.imm {
-                u64::MAX => true,
-                kept => u64::from(copy.groups[lane]) + kept < u64::from(closed[lane]),
-            };
-            if done {
-                copy.lanes &= !(1 << lane);
-                perform(cx, copy, lane)?;
-            }
+        let done = lanes_where(copy.lanes & mask, |lane| match inst.imm {
+            u64::MAX => true,
+            kept => u64::from(copy.groups[lane]) + kept < u64::from(closed[lane]),
+        });
+        if cx.grid.watched && done != 0 {
+            copy.watch(cx, done, Action::LateRead, Action::LateWrite)?;
+        }
+        copy.lanes &= !done;
+        for lane in lanes_of(done) {
+            perform(cx, copy, lane)?;
         }
     }
     pending.retain(|copy| copy.lanes != 0);

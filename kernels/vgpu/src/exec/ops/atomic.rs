@@ -6,7 +6,8 @@ use super::double::settle;
 use super::half;
 use super::rounding::{finish, flush};
 use crate::code::Inst;
-use crate::exec::column::{Raw, lanes_of};
+use crate::exec::access::Action;
+use crate::exec::column::{LANES, Raw, lanes_of};
 use crate::exec::{Cx, Handler, Operation, Outcome, handler};
 use crate::ptx::Type;
 use std::marker::PhantomData;
@@ -221,15 +222,23 @@ fn run<W: Word<R: Bits>>(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
     } else {
         Reach::Generic
     };
+    let addresses: [u64; LANES] = if reach == Reach::Shared {
+        let bases = cx.read::<u32>(inst.a);
+        bases.map(|base| base.wrapping_add(inst.imm as u32).into())
+    } else {
+        let bases = cx.read::<u64>(inst.a);
+        bases.map(|base| base.wrapping_add(inst.offset() as u64))
+    };
+    if cx.grid.watched {
+        for lane in lanes_of(mask) {
+            locate_writable(cx, reach, lane, addresses[lane], W::BYTES)?;
+        }
+        cx.watch(inst, Action::Atomic, reach, &addresses, mask, W::BYTES)?;
+    }
     for lane in lanes_of(mask) {
-        let address = if reach == Reach::Shared {
-            u64::from(cx.read::<u32>(inst.a)[lane].wrapping_add(inst.imm as u32))
-        } else {
-            cx.read::<u64>(inst.a)[lane].wrapping_add(inst.offset() as u64)
-        };
         let a = cx.read::<W::R>(inst.b)[lane].wide();
         let b = cx.read::<W::R>(inst.c)[lane].wide();
-        let place = locate_writable(cx, reach, lane, address, W::BYTES)?;
+        let place = locate_writable(cx, reach, lane, addresses[lane], W::BYTES)?;
         let device = matches!(place, Place::Device(_));
         let next = |old: u64| W::change(change, device, old, a, b);
         // SAFETY: `locate_writable` found the bytes, aligned.

@@ -6,6 +6,7 @@
 use super::address::{Reach, locate, locate_writable, shared_row};
 use super::memory::{read_row, write_row};
 use crate::code::Inst;
+use crate::exec::access::Action;
 use crate::exec::column::{FULL, LANES};
 use crate::exec::{Cx, Operation, Outcome, Trouble};
 
@@ -58,6 +59,27 @@ fn load_row(
     locate(cx, reach(inst), lane, address(cx, inst, slot, lane), 16).map(read_row)
 }
 
+/// Shows the rows of `count` matrices, whose addresses are in `slot`, to those who watch.
+fn watch(cx: &mut Cx<'_>, inst: &Inst, action: Action, slot: u16, count: usize) -> Outcome {
+    let addresses = std::array::from_fn(|lane| address(cx, inst, slot, lane));
+    let lanes = 8 * count.clamp(1, 4);
+    for (lane, &at) in addresses.iter().enumerate().take(lanes) {
+        if action == Action::Read {
+            locate(cx, reach(inst), lane, at, 16)?;
+        } else {
+            locate_writable(cx, reach(inst), lane, at, 16)?;
+        }
+    }
+    cx.watch(
+        inst,
+        action,
+        reach(inst),
+        &addresses,
+        FULL >> (LANES - lanes),
+        16,
+    )
+}
+
 /// `ldmatrix`: the list holds a result for each matrix and the address; lane `8 m + i` has that of
 /// row `i` of matrix `m`.
 pub(crate) struct LoadMatrix;
@@ -67,6 +89,9 @@ impl Operation for LoadMatrix {
     fn run(cx: &mut Cx<'_>, inst: &Inst, _: u32) -> Outcome {
         let count = (inst.flags() & 255) as usize;
         let from = cx.listed(inst, count);
+        if cx.grid.watched {
+            watch(cx, inst, Action::Read, from, count)?;
+        }
         let mut out = [[0; LANES]; 4];
         for (m, out) in out.iter_mut().enumerate().take(count) {
             for (i, row) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
@@ -92,6 +117,9 @@ impl Operation for StoreMatrix {
     fn run(cx: &mut Cx<'_>, inst: &Inst, _: u32) -> Outcome {
         let count = (inst.flags() & 255) as usize;
         let to = cx.listed(inst, 0);
+        if cx.grid.watched {
+            watch(cx, inst, Action::Write, to, count)?;
+        }
         for m in 0..count {
             let mut values = *cx.read(cx.listed(inst, 1 + m));
             if inst.flags() & TRANSPOSE != 0 {

@@ -5,6 +5,7 @@ use super::address::{
     GENERIC, LOCAL, Place, Reach, SHARED, addresses, locate, locate_writable, reach, span,
 };
 use crate::code::Inst;
+use crate::exec::access::Action;
 use crate::exec::column::{LANES, Raw, lanes_of};
 use crate::exec::{Cx, Handler, Operation, Outcome, Trouble, wide_handler};
 use crate::fault::FaultKind;
@@ -97,6 +98,7 @@ impl<T: Extend<R>, R: Raw, const SPACE: u8> Operation for Load<T, R, SPACE> {
         let Some(span) = span::<SPACE>(cx, &addresses, mask, bytes) else {
             return load_lanes::<T, R, SPACE>(cx, inst, mask, &addresses);
         };
+        cx.watch(inst, Action::Read, reach(SPACE), &addresses, mask, bytes)?;
         for element in 0..count {
             let mut out = [R::default(); LANES];
             for i in 0..LANES {
@@ -134,6 +136,10 @@ fn load_lanes<T: Extend<R>, R: Raw, const SPACE: u8>(
     let count = inst.flags() as usize;
     let bytes = size_of::<T>() * count;
     for lane in lanes_of(mask) {
+        locate(cx, reach(SPACE), lane, addresses[lane], bytes)?;
+    }
+    cx.watch(inst, Action::Read, reach(SPACE), addresses, mask, bytes)?;
+    for lane in lanes_of(mask) {
         let place = locate(cx, reach(SPACE), lane, addresses[lane], bytes)?;
         for element in 0..count {
             let step = element * size_of::<T>();
@@ -167,6 +173,7 @@ impl<T: Extend<R>, R: Raw, const SPACE: u8> Operation for Store<T, R, SPACE> {
         let Some(span) = span::<SPACE>(cx, &addresses, mask, bytes) else {
             return store_lanes::<T, R, SPACE>(cx, inst, mask, &addresses);
         };
+        cx.watch(inst, Action::Write, reach(SPACE), &addresses, mask, bytes)?;
         for element in 0..count {
             let from = if count == 1 {
                 inst.b
@@ -203,6 +210,10 @@ fn store_lanes<T: Extend<R>, R: Raw, const SPACE: u8>(
 ) -> Outcome {
     let count = inst.flags() as usize;
     let bytes = size_of::<T>() * count;
+    for lane in lanes_of(mask) {
+        locate_writable(cx, reach(SPACE), lane, addresses[lane], bytes)?;
+    }
+    cx.watch(inst, Action::Write, reach(SPACE), addresses, mask, bytes)?;
     for lane in lanes_of(mask) {
         let place = locate_writable(cx, reach(SPACE), lane, addresses[lane], bytes)?;
         for element in 0..count {
