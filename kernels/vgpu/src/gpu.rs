@@ -278,3 +278,61 @@ fn fault(kernel: &Kernel, program: &Program, launch: &Launch<'_>, broken: Broken
         ..refusal(kernel, broken.trouble.kind, broken.trouble.detail)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Module;
+
+    /// Blocks of 64 threads that copy a word each, through shared memory with conflicts in pairs.
+    const TEXT: &str = "
+        .version 9.0
+        .target sm_90a
+        .address_size 64
+        .visible .entry k(.param .u64 out)
+        {
+            .reg .b32 %i, %b, %s;
+            .reg .b64 %out, %at, %x;
+            .shared .align 128 .b8 memory[512];
+            ld.param.u64 %out, [out];
+            mov.u32 %i, %tid.x;
+            mov.u32 %b, %ctaid.x;
+            mad.lo.u32 %b, %b, 64, %i;
+            mad.wide.u32 %at, %b, 8, %out;
+            ld.global.u64 %x, [%at];
+            mov.u32 %s, memory;
+            mad.lo.u32 %s, %i, 8, %s;
+            st.shared.u32 [%s], %b;
+            bar.sync 0;
+            st.global.u64 [%at], %x;
+            ret;
+        }";
+
+    #[test]
+    fn counts_do_not_depend_on_the_number_of_threads() {
+        let counts = [1, 2, 7].map(|threads| {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+            let gpu = Gpu {
+                workers: OnceLock::from(pool.ok()),
+                ..Gpu::new(Properties::h100())
+            };
+            let module = Module::load(TEXT, &gpu).expect("a module");
+            let kernel = module.kernel("k").expect("a kernel");
+            let out = gpu.memory().allocate(96 * 64 * 8).expect("memory");
+            let launch = Launch {
+                grid: [96, 1, 1],
+                block: [64, 1, 1],
+                dynamic_shared: 0,
+                params: &out.to_le_bytes(),
+            };
+            let counters = gpu.count(&kernel, &launch).expect("a launch");
+            assert_eq!(counters.loads.sectors, 96 * 2 * 8);
+            assert_eq!(counters.footprint.read_sectors, 96 * 16);
+            assert_eq!(counters.shared.wavefronts, 96 * 2 * 2);
+            assert_eq!(counters.barriers, 96 * 2);
+            serde_json::to_string(&counters).expect("JSON")
+        });
+        assert_eq!(counts[0], counts[1]);
+        assert_eq!(counts[0], counts[2]);
+    }
+}

@@ -64,7 +64,8 @@ impl Module {
         let kernels = entries
             .map(|function| {
                 let program = lower(&text, &tree, &globals, function);
-                let kernel = Kernel::new(function, program, (Arc::clone(&text), Arc::clone(&files)));
+                let kernel =
+                    Kernel::new(function, program, (Arc::clone(&text), Arc::clone(&files)));
                 (function.name.to_owned(), Arc::new(kernel))
             })
             .collect();

@@ -207,7 +207,10 @@ mod tests {
             ("red.global.add.f32", Class::Atomic),
             ("cp.async.cg.shared.global.L2::128B", Class::AsyncCopy),
             ("cp.async.wait_group", Class::AsyncGroup),
-            ("ldmatrix.sync.aligned.m8n8.x4.shared.b16", Class::MatrixMove),
+            (
+                "ldmatrix.sync.aligned.m8n8.x4.shared.b16",
+                Class::MatrixMove,
+            ),
             ("bra.uni", Class::Control),
             ("ret", Class::Control),
         ] {

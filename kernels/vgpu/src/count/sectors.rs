@@ -87,7 +87,10 @@ impl Footprint {
 
     /// Sectors in it.
     pub(crate) fn sectors(&self) -> u64 {
-        self.rows.values().map(|row| u64::from(row.count_ones())).sum()
+        self.rows
+            .values()
+            .map(|row| u64::from(row.count_ones()))
+            .sum()
     }
 }
 

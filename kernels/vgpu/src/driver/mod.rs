@@ -7,7 +7,8 @@
 //!
 //! A program that loads the shared library by its path before it first looks for the CUDA driver
 //! gets this one: the library's name in the system's eyes is `libcuda.so`. `gamutVgpuVersion` and
-//! `gamutVgpuGetLastFault` are its own additions, see [`report`].
+//! `gamutVgpuGetLastFault` are its own additions, see [`report`], and so are `gamutVgpuCount`,
+//! `gamutVgpuTakeCounters` and `gamutVgpuTakeCoverage`, see [`counting`].
 //!
 //! The C interface has no argument for a driver, so this module holds the crate's only global
 //! state: the [`Driver`] that `cuInit` makes, and each thread's stack of current contexts.
@@ -18,6 +19,7 @@ mod attributes;
 mod code;
 mod context;
 mod copy;
+mod counting;
 mod device;
 mod entry;
 mod error;
@@ -41,6 +43,7 @@ mod work;
 use crate::{Gpu, Properties};
 use code::Code;
 use context::{Context, Primary};
+use counting::Counting;
 use event::Event;
 use function::Function;
 use memory::Owner;
@@ -63,6 +66,8 @@ struct Driver {
     /// Held by the thread that runs deferred work or changes what that work may be using.
     running: Mutex<()>,
     state: Mutex<State>,
+    /// What launches did, where that is counted. Locked last.
+    counting: Counting,
 }
 
 /// What handles stand for, and the work that was not done yet.
@@ -103,6 +108,7 @@ impl Driver {
                 queue: Queue::default(),
                 last_fault: String::new(),
             }),
+            counting: Counting::default(),
         }
     }
 
