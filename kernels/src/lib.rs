@@ -44,7 +44,10 @@ mod work;
 pub use batch::{Batch, Sequence};
 pub use case::{Case, Trial};
 pub use context::{Context, Device, DeviceChoice, Target};
-pub use cuda::{Assembly, Cuda, Driver, assemble};
+pub use cuda::{
+    Assembly, Counters, Counting, CoveredLine, Cuda, Driver, Executed, Footprint, KernelCoverage,
+    Line, Requests, SourceLine, Wavefronts, assemble,
+};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use host::{Host, Isa};

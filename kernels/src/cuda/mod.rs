@@ -7,6 +7,7 @@
 
 mod cache;
 mod compiler;
+mod counters;
 mod driver;
 mod launch;
 mod library;
@@ -16,6 +17,10 @@ mod upload;
 mod weights;
 
 pub use compiler::{Assembly, assemble};
+pub use counters::{
+    Counters, Counting, CoveredLine, Executed, Footprint, KernelCoverage, Line, Requests,
+    SourceLine, Wavefronts,
+};
 pub(crate) use launch::{Arg, CudaSource, Define, Grid, Launcher};
 pub(crate) use memory::DeviceBlock;
 pub(crate) use weights::Needs;

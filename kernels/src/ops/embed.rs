@@ -50,12 +50,14 @@ pub fn embed(
         )?;
     }
     let mut y = cx.tensor(sources.len(), table.cols())?;
-    let elements = sources.len() * table.cols();
-    let work = Work::new(
-        0,
-        elements,
-        elements * table.dtype().size() + 4 * sources.len(),
-    );
+    let row = table.bytes_on(cx.target()) / table.rows().max(1);
+    let audio_row = table.cols() * cx.dtype().size();
+    let read = |source: &Source| match source {
+        Source::Token(_) => row,
+        Source::Audio(_) => audio_row,
+    };
+    let read: usize = sources.iter().map(read).sum();
+    let work = Work::new(0, read + sources.len() * (audio_row + size_of::<i32>()));
     let indices: Vec<i32> = sources.iter().map(|source| source.index()).collect();
     let indices = cx.integers(&indices)?;
     cx.run(

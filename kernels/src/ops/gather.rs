@@ -23,7 +23,8 @@ pub fn gather<'a>(cx: &Context, x: impl Into<View<'a>>, rows: &[usize]) -> Resul
     let mut y = cx.tensor(rows.len(), x.cols())?;
     let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
     let indices = cx.integers(&indices)?;
-    let work = Work::new(0, 2 * rows.len() * x.cols(), 4 * rows.len());
+    let row = 2 * x.cols() * cx.dtype().size() + size_of::<i32>();
+    let work = Work::new(0, rows.len() * row);
     cx.run(
         "gather",
         work,

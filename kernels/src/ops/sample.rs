@@ -82,7 +82,10 @@ pub fn sample<'a>(
     let mut out = cx.tensor_f32(rows, PAIR * (1 + most))?;
     let mut scratch = cx.host_scratch_for(rows, 2 * vocabulary)?;
     // Two exponentials a logit.
-    let work = Work::new(2 * 20 * rows * vocabulary, rows * vocabulary, 0);
+    let work = Work::new(
+        2 * 20 * rows * vocabulary,
+        rows * vocabulary * size_of::<f32>(),
+    );
     cx.run(
         "sample",
         work,
