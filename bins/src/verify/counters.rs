@@ -81,7 +81,7 @@ impl Sum {
     }
 
     /// Operations of matrix products for each operation of the contract.
-    fn products(&self) -> Option<f64> {
+    pub(super) fn products(&self) -> Option<f64> {
         let made = self.matrix_operations > 0;
         ratio(self.matrix_operations, self.work.operations).filter(|_| made)
     }
@@ -180,7 +180,7 @@ fn row(name: String, sum: &Sum) -> Vec<String> {
 }
 
 /// `1.25`, or nothing to compare with.
-fn times(ratio: Option<f64>) -> String {
+pub(super) fn times(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
 }
 
@@ -230,5 +230,5 @@ fn write_lines(findings: &[Finding]) -> Result<(), Error> {
                 .to_owned(),
         ]);
     }
-    output::write_table(&rows)
+    output::write_columns(&rows, &[0, 1, 2, 5])
 }

@@ -49,5 +49,5 @@ pub(super) fn write(kernels: &[KernelCoverage]) -> Result<(), Error> {
         ]);
     }
     output::write("\n")?;
-    output::write_table(&rows)
+    output::write_columns(&rows, &[0, 1, 4])
 }

@@ -5,7 +5,7 @@
 //! that moved, as high as bytes moved and matrix products made allow: to the left where bytes move
 //! more than once, below the roof where products compute what nobody asked for.
 
-use super::counters::Sum;
+use super::counters::{Sum, times};
 use crate::error::Error;
 use gamut_kernels::Finding;
 use std::fmt::Write;
@@ -20,7 +20,7 @@ const PEAK: f64 = 790e12;
 const SIZE: (f64, f64) = (980.0, 460.0);
 const PLOT: (f64, f64, f64, f64) = (70.0, 54.0, 520.0, 340.0);
 /// Powers of ten along the axes: operations a byte, operations a second.
-const X: (i32, i32) = (-2, 4);
+const X: (i32, i32) = (-3, 4);
 const Y: (i32, i32) = (9, 15);
 /// Rows of the list of cases.
 const LISTED: usize = 22;
@@ -100,39 +100,68 @@ fn picture(op: &str, cases: &[(&str, Sum)]) -> String {
     let under = "H100: 3.0 TB/s, 790 TFLOP/s in bf16. Hollow: contract. Full: counted.";
     text(&mut svg, "small", (PLOT.0, 45.0), "start", under);
     axes(&mut svg);
-    for (number, (name, sum)) in (1..).zip(cases) {
-        if let Some([contract, counted]) = points(sum) {
-            case(&mut svg, number, name, contract, counted);
-        }
+    let mut labels = Labels::default();
+    let places = at_one_place(cases);
+    if places.is_empty() {
+        let middle = (PLOT.0 + PLOT.2 / 2.0, PLOT.1 + PLOT.3 * 0.8);
+        text(&mut svg, "", middle, "middle", "It only moves bytes.");
+    }
+    for (points, numbers) in places {
+        case(&mut svg, &mut labels, &numbers, points);
     }
     list(&mut svg, cases);
     svg + "</svg>\n"
 }
 
-fn case(svg: &mut String, number: usize, name: &str, contract: Point, counted: Point) {
-    let (a, b) = (place(contract), place(counted));
-    let _ = writeln!(
-        svg,
-        "<line class=\"way\" x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\"/>\n\
-        <circle class=\"contract\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"5\"/>\n\
-        <circle class=\"counted\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"><title>{}</title></circle>",
-        a.0,
-        a.1,
-        b.0,
-        b.1,
-        a.0,
-        a.1,
-        b.0,
-        b.1,
-        escaped(name)
-    );
-    text(
-        svg,
-        "small",
-        (b.0 - 8.0, b.1 - 4.0),
-        "end",
-        &number.to_string(),
-    );
+/// The points of the cases, and the numbers of the cases that share them.
+fn at_one_place(cases: &[(&str, Sum)]) -> Vec<([Point; 2], Vec<usize>)> {
+    let mut places: Vec<([Point; 2], Vec<usize>)> = Vec::new();
+    for (number, (_, sum)) in (1..).zip(cases) {
+        let Some(points) = points(sum) else {
+            continue;
+        };
+        match places.iter_mut().find(|(at, _)| *at == points) {
+            Some((_, numbers)) => numbers.push(number),
+            None => places.push((points, vec![number])),
+        }
+    }
+    places
+}
+
+/// Where there are labels already.
+#[derive(Default)]
+struct Labels(Vec<(f64, f64)>);
+
+impl Labels {
+    /// A place at a point or above it that no other label covers.
+    fn free(&mut self, (x, mut y): (f64, f64)) -> (f64, f64) {
+        let covered = |y: f64| {
+            let mut all = self.0.iter();
+            all.any(|other| (other.0 - x).abs() < 28.0 && (other.1 - y).abs() < 11.0)
+        };
+        while covered(y) {
+            y -= 11.0;
+        }
+        self.0.push((x, y));
+        (x, y)
+    }
+}
+
+fn case(svg: &mut String, labels: &mut Labels, numbers: &[usize], points: [Point; 2]) {
+    let [contract, counted] = points.map(place);
+    rule(svg, "way", contract, counted);
+    dot(svg, "contract", contract, 5.0);
+    dot(svg, "counted", counted, 3.0);
+    let label = match numbers {
+        [first, .., last] if last - first + 1 == numbers.len() => format!("{first}–{last}"),
+        _ => numbers
+            .iter()
+            .map(usize::to_string)
+            .collect::<Vec<_>>()
+            .join(","),
+    };
+    let at = labels.free((counted.0 - 8.0, counted.1 - 4.0));
+    text(svg, "small", at, "end", &label);
 }
 
 fn axes(svg: &mut String) {
@@ -179,39 +208,25 @@ fn axes(svg: &mut String) {
     );
 }
 
-/// The cases by their numbers, with the bytes that they move for each of the contract's.
+/// The cases by their numbers, with bytes moved and products made for each of the contract's.
 fn list(svg: &mut String, cases: &[(&str, Sum)]) {
     let left = PLOT.0 + PLOT.2 + 30.0;
-    text(
-        svg,
-        "",
-        (left, PLOT.1),
-        "start",
-        "bytes moved / contract, case",
-    );
+    let mut row = |number: usize, [first, bytes, products, name]: [&str; 4]| {
+        let y = PLOT.1 + 16.0 * number as f64 + 4.0;
+        let mut cell = |x: f64, anchor, cell| text(svg, "small", (left + x, y), anchor, cell);
+        cell(16.0, "end", first);
+        cell(70.0, "end", bytes);
+        cell(136.0, "end", products);
+        cell(150.0, "start", name);
+    };
+    row(0, ["", "bytes", "products", "case"]);
     for (number, (name, sum)) in (1..).zip(cases).take(LISTED) {
-        let ratio = match sum.moved() {
-            Some(ratio) => format!("{ratio:.2}"),
-            None => "-".to_owned(),
-        };
-        let at = (left, PLOT.1 + 16.0 * number as f64 + 4.0);
-        text(
-            svg,
-            "small",
-            at,
-            "start",
-            &format!("{number}   {ratio}   {name}"),
-        );
+        let (bytes, products) = (times(sum.moved()), times(sum.products()));
+        row(number, [&number.to_string(), &bytes, &products, name]);
     }
     if cases.len() > LISTED {
-        let at = (left, PLOT.1 + 16.0 * (LISTED + 1) as f64 + 4.0);
-        text(
-            svg,
-            "small",
-            at,
-            "start",
-            &format!("and {} more", cases.len() - LISTED),
-        );
+        let more = format!("and {} more", cases.len() - LISTED);
+        row(LISTED + 1, ["", "", "", &more]);
     }
 }
 
@@ -237,6 +252,13 @@ fn rule(svg: &mut String, class: &str, from: (f64, f64), to: (f64, f64)) {
         svg,
         "<line class=\"{class}\" x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\"/>",
         from.0, from.1, to.0, to.1
+    );
+}
+
+fn dot(svg: &mut String, class: &str, (x, y): (f64, f64), radius: f64) {
+    let _ = writeln!(
+        svg,
+        "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"/>"
     );
 }
 

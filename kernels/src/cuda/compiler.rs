@@ -100,7 +100,7 @@ pub(super) fn source_line(file: &str, line: u32) -> Option<&'static str> {
         .into_iter()
         .map(|op| (op.cuda.file, op.cuda.text));
     let mut all = ops.chain(HEADERS.map(|(name, text)| (name.to_str().unwrap_or_default(), text)));
-    let (_, text) = all.find(|(name, _)| file == *name || file.ends_with(&format!("/{name}")))?;
+    let (_, text) = all.find(|(name, _)| file == *name)?;
     let line = text.lines().nth(line.checked_sub(1)? as usize)?;
     Some(line.trim())
 }

@@ -8,7 +8,7 @@ use super::{Cuda, Driver, driver};
 use crate::Device;
 use crate::error::{Error, Result};
 use cudarc::driver::sys;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::ops::AddAssign;
@@ -51,7 +51,7 @@ pub struct Counters {
     pub footprint: Footprint,
     /// Accesses to shared memory.
     pub shared: Wavefronts,
-    /// By line of PTX.
+    /// By line of PTX, for the lines that ran.
     pub lines: Vec<Line>,
 }
 
@@ -155,15 +155,23 @@ pub struct Line {
     /// How often it ran.
     pub executed: Executed,
     /// Its requests to global memory.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub global: Requests,
     /// Its requests to shared memory.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub shared: Wavefronts,
+}
+
+/// Whether nothing was counted.
+fn is_default<T: Default + PartialEq>(counts: &T) -> bool {
+    *counts == T::default()
 }
 
 /// A line of an operation's CUDA source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub struct SourceLine {
-    /// The file.
+    /// The file's name.
+    #[serde(deserialize_with = "file_name")]
     pub file: String,
     /// Line from 1.
     pub line: u32,
@@ -174,6 +182,12 @@ impl SourceLine {
     pub fn text(&self) -> Option<&'static str> {
         source_line(&self.file, self.line)
     }
+}
+
+/// The compiler puts the directory that it ran in before names.
+fn file_name<'a, D: Deserializer<'a>>(deserializer: D) -> std::result::Result<String, D::Error> {
+    let path = String::deserialize(deserializer)?;
+    Ok(path.rsplit('/').next().unwrap_or_default().to_owned())
 }
 
 /// The lines of a kernel that is loaded.

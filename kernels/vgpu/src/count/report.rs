@@ -36,7 +36,7 @@ pub struct Counters {
     pub footprint: Footprints,
     /// Accesses to shared memory of all kinds.
     pub shared: Wavefronts,
-    /// By line of the PTX text, for the lines that have instructions.
+    /// By line of the PTX text, for the lines that ran.
     pub lines: Vec<Line>,
 }
 
@@ -62,9 +62,16 @@ pub struct Line {
     /// How often its instructions ran.
     pub executed: Executed,
     /// Its requests to global memory.
+    #[serde(skip_serializing_if = "is_default")]
     pub global: Requests,
     /// Its requests to shared memory.
+    #[serde(skip_serializing_if = "is_default")]
     pub shared: Wavefronts,
+}
+
+/// Whether nothing was counted.
+fn is_default<T: Default + PartialEq>(counts: &T) -> bool {
+    *counts == T::default()
 }
 
 /// A line of the CUDA source.
@@ -146,6 +153,7 @@ impl Counters {
                 line.shared += entry.shared;
             }
         }
+        all.lines.retain(|line| line.executed.warps > 0);
         all
     }
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
 mod copies;
+mod counting;
 mod devices;
 mod events;
 mod faults;
