@@ -231,6 +231,16 @@ pub(crate) struct VerifyArgs {
     /// Print one JSON object instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Count what the kernels do, against their contracts; on the virtual device only.
+    #[arg(long)]
+    pub(crate) counters: bool,
+    /// Write an SVG for each operation, of its cases under the roofline of an H100; on the virtual
+    /// device only.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) roofline: Option<PathBuf>,
+    /// List the lines of kernels that no case ran; on the virtual device only.
+    #[arg(long)]
+    pub(crate) coverage: bool,
 }
 
 #[derive(Debug, Args)]

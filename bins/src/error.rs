@@ -9,6 +9,11 @@ pub(crate) enum Error {
     Output(std::io::Error),
     /// A question could not be read from the terminal.
     Input(std::io::Error),
+    /// A picture could not be written.
+    Picture {
+        path: PathBuf,
+        reason: std::io::Error,
+    },
     /// The demo model has no place to be kept.
     DemoModel {
         dir: PathBuf,
@@ -22,6 +27,9 @@ impl std::fmt::Display for Error {
             Error::Engine(e) => e.fmt(f),
             Error::Output(e) => write!(f, "cannot write to standard output: {e}"),
             Error::Input(e) => write!(f, "cannot read standard input: {e}"),
+            Error::Picture { path, reason } => {
+                write!(f, "cannot write {}: {reason}", path.display())
+            }
             Error::DemoModel { dir, reason } => {
                 write!(
                     f,

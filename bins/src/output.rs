@@ -26,6 +26,11 @@ pub(crate) fn write_json(value: &impl Serialize) -> Result<(), Error> {
 /// Writes a table: the first row is its head, columns are as wide as they need to be, all but the
 /// first flush right.
 pub(crate) fn write_table(rows: &[Vec<String>]) -> Result<(), Error> {
+    write_columns(rows, &[0])
+}
+
+/// As [`write_table`], with the columns that are flush left named.
+pub(crate) fn write_columns(rows: &[Vec<String>], left: &[usize]) -> Result<(), Error> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| {
         rows.iter()
@@ -38,10 +43,11 @@ pub(crate) fn write_table(rows: &[Vec<String>]) -> Result<(), Error> {
     for row in rows {
         let mut line = String::new();
         for (c, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            match c {
-                0 => line.push_str(&format!("{cell:width$}")),
-                _ => line.push_str(&format!("  {cell:>width$}")),
-            }
+            line.push_str(if c == 0 { "" } else { "  " });
+            line.push_str(&match left.contains(&c) {
+                true => format!("{cell:width$}"),
+                false => format!("{cell:>width$}"),
+            });
         }
         text.push_str(line.trim_end());
         text.push('\n');

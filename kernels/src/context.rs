@@ -229,6 +229,11 @@ impl Context {
         self.target.dtype()
     }
 
+    /// What the device is, or would be.
+    pub(crate) fn target(&self) -> Target {
+        self.target
+    }
+
     /// Whether nothing is computed.
     pub(crate) fn is_dry(&self) -> bool {
         matches!(self.runs, Runs::Dry(_))

@@ -46,7 +46,10 @@ mod work;
 pub use batch::{Batch, Bucket, Sequence};
 pub use case::{Case, Trial};
 pub use context::{Context, Device, DeviceChoice, Target};
-pub use cuda::{Assembly, Cuda, Define, Driver, Edit, Graph, assemble};
+pub use cuda::{
+    Assembly, Counters, Counting, CoveredLine, Cuda, Define, Driver, Edit, Executed, Footprint,
+    Graph, KernelCoverage, Line, Requests, SourceLine, Wavefronts, assemble,
+};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use host::{Host, Isa};

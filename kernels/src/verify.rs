@@ -2,7 +2,7 @@
 
 use crate::case::{Case, Trial};
 use crate::error::Result;
-use crate::{Context, Device, registry};
+use crate::{Context, Counters, Counting, Device, Work, registry};
 
 /// What one case showed.
 #[derive(Clone, Debug)]
@@ -19,6 +19,10 @@ pub struct Finding {
     pub tolerance: f64,
     /// FNV-1a of the output's bits: two devices that agree in it agree in every bit.
     pub digest: u64,
+    /// What the contract says of the work.
+    pub work: Work,
+    /// What the virtual GPU counted, if it did.
+    pub launches: Vec<Counters>,
 }
 
 impl Finding {
@@ -29,14 +33,19 @@ impl Finding {
 }
 
 /// Runs every case of every registered operation on a device, in a workspace of just the planned
-/// size that is filled with NaN, and calls `report` with each finding.
+/// size that is filled with NaN, and calls `report` with each finding. With `counting`, which must be
+/// on the same device, findings hold the counters of their launches.
 ///
 /// # Errors
 /// If an operation refuses a case, or the device fails.
-pub fn verify(device: &Device, mut report: impl FnMut(Finding)) -> Result<()> {
+pub fn verify(
+    device: &Device,
+    counting: Option<&Counting>,
+    mut report: impl FnMut(Finding),
+) -> Result<()> {
     for op in registry() {
         for case in (op.cases)() {
-            report(verify_case(device, op.name, &case)?);
+            report(verify_case(device, counting, op.name, &case)?);
         }
     }
     Ok(())
@@ -48,11 +57,11 @@ pub fn verify(device: &Device, mut report: impl FnMut(Finding)) -> Result<()> {
 /// # Errors
 /// If the operation refuses the case, or the device fails.
 pub fn output(device: &Device, case: &Case) -> Result<Vec<f32>> {
-    run(device, case).map(|(found, _)| found)
+    let (workspace, _) = case.measure(device.target())?;
+    run(device, case, workspace).map(|(found, _)| found)
 }
 
-fn run(device: &Device, case: &Case) -> Result<(Vec<f32>, Trial)> {
-    let (workspace, _) = case.measure(device.target())?;
+fn run(device: &Device, case: &Case, workspace: usize) -> Result<(Vec<f32>, Trial)> {
     let cx = Context::new(device, workspace)?.poisoned();
     let mut trial = case.prepare(&cx)?;
     trial.load(device)?;
@@ -60,8 +69,15 @@ fn run(device: &Device, case: &Case) -> Result<(Vec<f32>, Trial)> {
     Ok((found, trial))
 }
 
-fn verify_case(device: &Device, op: &'static str, case: &Case) -> Result<Finding> {
-    let (found, trial) = run(device, case)?;
+fn verify_case(
+    device: &Device,
+    counting: Option<&Counting>,
+    op: &'static str,
+    case: &Case,
+) -> Result<Finding> {
+    let (workspace, work) = case.measure(device.target())?;
+    let (found, trial) = run(device, case, workspace)?;
+    let launches = counting.map(Counting::take).transpose()?;
     let expected = trial.reference();
     let (mut max_abs, mut error, mut norm) = (0f64, 0f64, 0f64);
     for (found, expected) in found.iter().zip(&expected) {
@@ -89,6 +105,8 @@ fn verify_case(device: &Device, op: &'static str, case: &Case) -> Result<Finding
         relative,
         tolerance: case.tolerance(device.target()),
         digest: digest(&found),
+        work,
+        launches: launches.unwrap_or_default(),
     })
 }
 
@@ -110,7 +128,7 @@ mod tests {
         for isa in Isa::available() {
             let host = Device::Host(Arc::new(Host::with_isa(2, isa).unwrap()));
             let mut cases = 0;
-            verify(&host, |finding| {
+            verify(&host, None, |finding| {
                 assert!(finding.passed(), "{isa:?}: {finding:?}");
                 cases += 1;
             })

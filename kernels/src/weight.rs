@@ -1,8 +1,8 @@
 //! Weights as they lie in a checkpoint: never copied, never widened as a whole.
 
-use crate::DType;
 use crate::error::{Error, Result};
 use crate::host::simd::{LANES, Simd};
+use crate::{DType, Target};
 use bytes::Bytes;
 use half::{bf16, f16};
 use std::fs::File;
@@ -68,6 +68,14 @@ impl Weight {
     /// Bytes of the matrix.
     pub fn bytes(&self) -> usize {
         self.data.len()
+    }
+
+    /// Bytes of the matrix as a device holds it: a GPU in the type of its activations.
+    pub(crate) fn bytes_on(&self, target: Target) -> usize {
+        match target {
+            Target::Host { .. } => self.bytes(),
+            Target::Cuda { dtype } => self.rows * self.cols * dtype.size(),
+        }
     }
 
     pub(crate) fn data(&self) -> &[u8] {
@@ -231,12 +239,11 @@ impl Linear {
         self.parts.iter().map(|(w, _)| w.rows).sum()
     }
 
-    /// Bytes of weights and biases.
-    pub fn bytes(&self) -> usize {
-        self.parts
-            .iter()
-            .map(|(w, b)| w.bytes() + b.as_ref().map_or(0, Weight::bytes))
-            .sum()
+    /// Bytes of weights and biases as a device holds them.
+    pub(crate) fn bytes_on(&self, target: Target) -> usize {
+        let parts = self.parts.iter();
+        let all = parts.flat_map(|(weight, bias)| [Some(weight), bias.as_ref()]);
+        all.flatten().map(|weight| weight.bytes_on(target)).sum()
     }
 
     /// The biases of some columns of the output, zero where there is none, into the head of `out`.

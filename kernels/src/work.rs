@@ -7,16 +7,16 @@ use std::ops::Add;
 pub struct Work {
     /// Arithmetic operations; a multiply-add counts two.
     pub operations: u64,
-    /// Bytes of inputs read once and outputs written once.
+    /// Bytes of inputs read once and outputs written once, in the types that the device holds them
+    /// in.
     pub bytes: u64,
 }
 
 impl Work {
-    /// Work on `elements` f32 elements read or written, beside `bytes` of others.
-    pub(crate) fn new(operations: usize, elements: usize, bytes: usize) -> Work {
+    pub(crate) fn new(operations: usize, bytes: usize) -> Work {
         Work {
             operations: operations as u64,
-            bytes: (elements * 4 + bytes) as u64,
+            bytes: bytes as u64,
         }
     }
 }

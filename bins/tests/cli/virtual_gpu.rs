@@ -2,6 +2,7 @@
 
 use crate::support::{Home, Run, assert_refused};
 use gamut_tests::nvrtc::{NEWEST, OLDEST, Version};
+use serde_json::Value;
 
 /// Runs a command with NVRTC of some version, whose kernels are kept for the next test.
 fn run(home: &Home, nvrtc: Version, line: &str) -> Run {
@@ -32,10 +33,81 @@ fn verify_passes_every_case() {
                 report["description"].as_str().unwrap().contains(name),
                 "{report}"
             );
-            let cases = |report: &serde_json::Value| report["cases"].as_array().unwrap().len();
+            let cases = |report: &Value| report["cases"].as_array().unwrap().len();
             assert_eq!(cases(&report), cases(&on_host));
         }
     }
+}
+
+/// The counters of a case of `verify --json --counters`.
+#[track_caller]
+fn counters<'a>(report: &'a Value, op: &str, case: &str) -> &'a Value {
+    let mut cases = report["cases"].as_array().unwrap().iter();
+    let found = cases.find(|found| found["op"] == op && found["case"] == case);
+    &found.unwrap_or_else(|| panic!("no case {case} of {op}"))["counters"]
+}
+
+#[test]
+fn verify_counts_what_kernels_do_against_their_contracts() {
+    let home = Home::new();
+    let line = "verify --json --counters --coverage --device virtual";
+    let run_json = run(&home, NEWEST, line);
+    assert_eq!(run_json.code, Some(0), "{}", run_json.stderr);
+    let report = run_json.json();
+    // Every element is read or written once, sixteen bytes a lane.
+    let pool = counters(&report, "avg_pool", "1500x64 to 750");
+    let bytes = (1500 + 750) * 64 * 2;
+    assert_eq!(pool["contract"]["bytes"], bytes);
+    assert_eq!(pool["moved_bytes"], bytes);
+    assert_eq!(pool["touched_bytes"], bytes);
+    assert_eq!(pool["ratios"]["sectors"], 1.0);
+    // One tile of 128 by 128, two steps of 64 deep.
+    let gemm = counters(&report, "gemm", "97x80x100 bf16");
+    assert_eq!(gemm["contract"]["operations"], 2 * 97 * 80 * 100);
+    let elements = 97 * 80 + 80 * 100 + 100 + 97 * 100;
+    assert_eq!(gemm["contract"]["bytes"], 2 * elements);
+    assert_eq!(gemm["matrix_operations"], 2 * 128 * 128 * 128);
+    let launches = gemm["launches"].as_array().unwrap();
+    assert_eq!(launches.len(), 1);
+    assert_eq!(launches[0]["kernel"], "gemm_128_store");
+    assert_eq!(launches[0]["grid"], serde_json::json!([1, 1, 1]));
+    let lines = launches[0]["lines"].as_array().unwrap();
+    assert!(lines.iter().any(|line| line["source"]["file"] == "gemm.cu"));
+    // Sums leave in f32.
+    let logits = counters(&report, "gemm_f32", "97x80x100 bf16");
+    assert_eq!(logits["contract"]["bytes"], 2 * elements + 2 * 97 * 100);
+    let kernels = report["coverage"].as_array().unwrap();
+    assert!(kernels.iter().any(|kernel| kernel["kernel"] == "rope_kv"));
+
+    let line = "verify --counters --coverage --roofline pictures --device virtual";
+    let run_text = run(&home, NEWEST, line);
+    assert_eq!(run_text.code, Some(0), "{}", run_text.stderr);
+    let text = run_text.text();
+    let row = text.lines().find(|row| row.starts_with("  1500x64 to 750"));
+    let cells: Vec<&str> = row.unwrap().split_whitespace().collect();
+    let ratios = [
+        "281.2", "KiB", "281.2", "KiB", "1.00", "1.00", "1.00", "-", "-", "0",
+    ];
+    assert!(cells.ends_with(&ratios), "{cells:?}");
+    assert!(text.contains("lines of PTX in"), "{text}");
+    for op in ["gemm", "attention_paged", "gather"] {
+        let svg = String::from_utf8(home.read(&format!("pictures/{op}.svg"))).unwrap();
+        assert!(
+            svg.starts_with("<svg") && svg.ends_with("</svg>\n"),
+            "{svg}"
+        );
+        assert!(svg.contains(&format!(">{op}<")), "{svg}");
+    }
+}
+
+#[test]
+fn only_the_virtual_gpu_counts() {
+    let home = Home::new();
+    for option in ["--counters", "--coverage", "--roofline pictures"] {
+        let line = format!("verify --device host {option}");
+        home.refuses(&line, &["host", "counts nothing", "--device virtual"]);
+    }
+    assert!(!home.path("pictures").exists());
 }
 
 #[test]

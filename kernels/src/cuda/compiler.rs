@@ -143,6 +143,17 @@ fn with_registers(ptx: Vec<u8>, report: &str) -> Vec<u8> {
 }
 
 /// The options of NVRTC for an architecture and a type.
+/// A line of an operation's source or of a header, trimmed.
+pub(super) fn source_line(file: &str, line: u32) -> Option<&'static str> {
+    let ops = registry()
+        .into_iter()
+        .map(|op| (op.cuda.file, op.cuda.text));
+    let mut all = ops.chain(HEADERS.map(|(name, text)| (name.to_str().unwrap_or_default(), text)));
+    let (_, text) = all.find(|(name, _)| file == *name)?;
+    let line = text.lines().nth(line.checked_sub(1)? as usize)?;
+    Some(line.trim())
+}
+
 fn options(architecture: &str, dtype: DType, defines: &[Define]) -> Vec<String> {
     let mut options = vec![
         format!("--gpu-architecture={architecture}"),

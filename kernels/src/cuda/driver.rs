@@ -103,16 +103,25 @@ pub(super) fn memory_error(what: &'static str, bytes: usize, e: DriverError) -> 
 
 /// The virtual GPU's report of the last fault.
 fn last_fault() -> Option<String> {
+    text(b"gamutVgpuGetLastFault\0").filter(|text| !text.is_empty())
+}
+
+/// A text of the virtual GPU, by the function that gives it; none on a real one.
+pub(super) fn text(symbol: &[u8]) -> Option<String> {
     type Get = unsafe extern "C" fn(*mut c_char, usize) -> usize;
     // SAFETY: the symbol is the virtual driver's, which has this signature; it writes at most as
-    // many bytes as it is told and returns how many there are.
+    // many bytes as it is told, a zero last, and returns how many there are without it.
     unsafe {
-        let get = sys::culib().get::<Get>(b"gamutVgpuGetLastFault\0").ok()?;
-        let mut text = vec![0u8; get(std::ptr::null_mut(), 0)];
-        let length = get(text.as_mut_ptr().cast(), text.len()).min(text.len());
-        text.truncate(length);
-        let text = String::from_utf8_lossy(&text);
-        let text = text.trim_end_matches('\0');
-        (!text.is_empty()).then(|| text.to_owned())
+        let get = sys::culib().get::<Get>(symbol).ok()?;
+        let mut length = get(std::ptr::null_mut(), 0);
+        loop {
+            let mut text = vec![0u8; length + 1];
+            let whole = get(text.as_mut_ptr().cast(), text.len());
+            if whole <= length {
+                text.truncate(whole);
+                return Some(String::from_utf8_lossy(&text).into_owned());
+            }
+            length = whole;
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 mod cache;
 mod compiler;
+mod counters;
 mod driver;
 mod graph;
 mod launch;
@@ -17,6 +18,10 @@ mod upload;
 mod weights;
 
 pub use compiler::{Assembly, Edit, assemble};
+pub use counters::{
+    Counters, Counting, CoveredLine, Executed, Footprint, KernelCoverage, Line, Requests,
+    SourceLine, Wavefronts,
+};
 pub use graph::Graph;
 pub(crate) use graph::Output;
 pub use launch::Define;

@@ -64,7 +64,7 @@ pub fn attention(cx: &Context, heads: usize, problems: &[Qkv<'_>]) -> Result<Ten
     let mut scratch = cx.host_scratch(scratch_len(TILE_ROWS, width / heads))?;
     cx.run(
         OP,
-        Work::new(operations, elements, 0),
+        Work::new(operations, elements * cx.dtype().size()),
         &mut y,
         |host, y| {
             let mut row = 0;

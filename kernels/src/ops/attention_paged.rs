@@ -63,7 +63,7 @@ pub fn attention_paged<'a>(
     let partial = cx.device_scratch(decodes * heads * splits, head_dim + 2)?;
     cx.run(
         OP,
-        Work::new(4 * pairs * q.cols(), elements, 0),
+        Work::new(4 * pairs * q.cols(), elements * cx.dtype().size()),
         &mut y,
         |host, y| {
             let mut first = 0;

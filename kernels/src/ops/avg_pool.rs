@@ -34,7 +34,7 @@ pub fn avg_pool<'a, 'b>(
     let elements = y.rows() * y.cols();
     cx.run(
         "avg_pool",
-        Work::new(2 * elements, 3 * elements, 0),
+        Work::new(2 * elements, 3 * elements * cx.dtype().size()),
         &mut y,
         |host, y| host_avg_pool(host, x, y),
         |gpu, y| launch(gpu, x, y.as_view()),

@@ -65,11 +65,13 @@ pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) ->
     let widest = mel.rows().max(d);
     let mut scratch = cx.host_scratch(TILE_ROWS * (TAPS * widest + d) + product::SCRATCH)?;
     let operations = 2 * TAPS * d * (2 * frames * mel.rows() + frames * d);
-    let elements = mel.rows() * mel.cols() + frames * d;
-    let bytes = stem.conv1.bytes() + stem.conv2.bytes() + stem.positions.bytes();
+    let convolutions = stem.conv1.bytes_on(cx.target()) + stem.conv2.bytes_on(cx.target());
+    let weights = convolutions + stem.positions.bytes_on(cx.target());
+    let read = mel.rows() * mel.cols() * size_of::<f32>() + weights;
+    let written = frames * d * cx.dtype().size();
     cx.run(
         "conv_stem",
-        Work::new(operations, elements, bytes),
+        Work::new(operations, read + written),
         (&mut hidden, &mut y),
         |host, (hidden, y)| host_conv_stem(host, mel, stem, scratch.data_mut(), hidden, y),
         |gpu, (hidden, y)| launch(gpu, mel, stem, &input, hidden, y),

@@ -53,12 +53,14 @@ pub fn embed(
         )?;
     }
     let mut y = cx.tensor(sources.len(), table.cols())?;
-    let elements = sources.len() * table.cols();
-    let work = Work::new(
-        0,
-        elements,
-        elements * table.dtype().size() + 4 * sources.len(),
-    );
+    let row = table.bytes_on(cx.target()) / table.rows().max(1);
+    let audio_row = table.cols() * cx.dtype().size();
+    let read = (0..sources.len()).map(|i| match source(i) {
+        Source::Token(_) => row,
+        Source::Audio(_) => audio_row,
+    });
+    let read: usize = read.sum();
+    let work = Work::new(0, read + sources.len() * (audio_row + size_of::<i32>()));
     cx.run(
         "embed",
         work,
@@ -188,7 +190,11 @@ mod tests {
         let table = Inputs::plain(1)
             .weight(DType::F32, (4, 8), 0.0, 1.0)
             .unwrap();
-        let error = |source| embed(&cx, &table, None, &[source]).unwrap_err().to_string();
+        let error = |source: Source| {
+            let sources = cx.table(vec![source.index()]).unwrap();
+            let embedded = embed(&cx, &table, None, sources.indices());
+            embedded.unwrap_err().to_string()
+        };
         assert_eq!(
             error(Source::Token(4)),
             "embed: token is 4, expected less than 4"

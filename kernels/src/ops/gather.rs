@@ -23,7 +23,8 @@ pub fn gather<'a>(cx: &Context, x: impl Into<View<'a>>, rows: Indices<'_>) -> Re
         ensure("gather", row(i) < x.rows(), "row", row(i), limit)?;
     }
     let mut y = cx.tensor(rows.len(), x.cols())?;
-    let work = Work::new(0, 2 * rows.len() * x.cols(), 4 * rows.len());
+    let bytes = 2 * x.cols() * cx.dtype().size() + size_of::<i32>();
+    let work = Work::new(0, rows.len() * bytes);
     cx.run(
         "gather",
         work,

@@ -162,9 +162,16 @@ fn run(
         Epilogue::Gate => check(op, "columns of the streams", x.cols(), 2 * out.cols())?,
     }
     let mut scratch = cx.host_scratch(2 * PRODUCTS + product::SCRATCH)?;
-    let moved = (x.rows() * x.cols(), out.rows() * out.cols());
+    let read = x.rows() * x.cols() * x.dtype().size() + w.bytes_on(cx.target());
+    let out_bytes = out.rows() * out.cols() * out.as_view().dtype().size();
+    // A sum reads what it adds to.
+    let visits = if matches!(epilogue, Epilogue::Add) {
+        2
+    } else {
+        1
+    };
     let operations = 2 * x.rows() * w.inputs() * w.outputs();
-    let work = Work::new(operations, moved.0 + moved.1, w.bytes());
+    let work = Work::new(operations, read + visits * out_bytes);
     cx.run(
         op,
         work,

@@ -40,11 +40,8 @@ pub fn layer_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &LayerNorm) ->
     }
     let mut y = cx.tensor(x.rows(), x.cols())?;
     let elements = x.rows() * x.cols();
-    let work = Work::new(
-        8 * elements,
-        2 * elements,
-        norm.weight.bytes() + norm.bias.bytes(),
-    );
+    let weights = norm.weight.bytes_on(cx.target()) + norm.bias.bytes_on(cx.target());
+    let work = Work::new(8 * elements, 2 * elements * cx.dtype().size() + weights);
     cx.run(
         "layer_norm",
         work,

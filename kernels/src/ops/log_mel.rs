@@ -166,7 +166,8 @@ pub fn log_mel(cx: &Context, samples: &[f32], bank: &MelBank) -> Result<Tensor> 
     // A transform of n real points counts 2.5 n log2 n by convention.
     let frame = 2.5 * POINTS as f64 * (POINTS as f64).log2() + (2 * bank.weights.len()) as f64;
     let operations = windows * FRAMES * frame as usize;
-    let work = Work::new(operations, samples.len() + rows * FRAMES, 0);
+    let elements = samples.len() + rows * FRAMES;
+    let work = Work::new(operations, elements * size_of::<f32>());
     cx.run(
         "log_mel",
         work,

@@ -36,7 +36,8 @@ pub fn rms_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &RmsNorm) -> Res
     )?;
     let mut y = cx.tensor(x.rows(), x.cols())?;
     let elements = x.rows() * x.cols();
-    let work = Work::new(4 * elements, 2 * elements, norm.weight.bytes());
+    let weight = norm.weight.bytes_on(cx.target());
+    let work = Work::new(4 * elements, 2 * elements * cx.dtype().size() + weight);
     cx.run(
         "rms_norm",
         work,

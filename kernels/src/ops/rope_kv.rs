@@ -121,8 +121,11 @@ pub fn rope_kv(
         )?;
     }
     let rotated = qkv.rows() * (columns - kv_heads * head_dim);
-    let written = 2 * qkv.rows() * kv_heads * head_dim;
-    let work = Work::new(10 * rotated, 2 * rotated + 2 * written, 0);
+    // Queries go back where they were, keys and values into their pages; a rotation for each row.
+    let moved = 2 * qkv.rows() * columns * cx.dtype().size();
+    let weights = norm.q.weight.bytes_on(cx.target()) + norm.k.weight.bytes_on(cx.target());
+    let rotations = qkv.rows() * head_dim * size_of::<f32>();
+    let work = Work::new(10 * rotated, moved + weights + rotations);
     cx.run(
         OP,
         work,

@@ -91,7 +91,10 @@ pub fn sample<'a>(
     let adjusts = cx.is_dry() || draws.iter().any(|d| d.sampling.adjusts());
     let adjusted = cx.device_scratch(if adjusts { rows } else { 0 }, vocabulary)?;
     // Two exponentials a logit.
-    let work = Work::new(2 * 20 * rows * vocabulary, rows * vocabulary, 0);
+    let work = Work::new(
+        2 * 20 * rows * vocabulary,
+        rows * vocabulary * size_of::<f32>(),
+    );
     cx.run(
         "sample",
         work,

@@ -1,8 +1,9 @@
 //! The device: properties, memory and launches.
 
 use crate::code::Program;
+use crate::count::{Counters, Tally};
 use crate::exec::checks::{GridChecks, Times};
-use crate::exec::{self, Broken, Grid};
+use crate::exec::{self, Broken, Grid, Ran};
 use crate::fault::{Fault, FaultKind, Party};
 use crate::memory::Memory;
 use crate::module::Kernel;
@@ -141,15 +142,33 @@ impl Gpu {
     /// A [`Fault`] for a launch that the device refuses, an instruction that it does not support,
     /// or the first broken rule that was met. Memory then holds whatever was written by then.
     pub fn launch(&self, kernel: &Kernel, launch: &Launch<'_>) -> Result<Report, Fault> {
-        let program = match kernel.program() {
-            Ok(program) => program,
-            Err(why) => {
-                return Err(Fault {
-                    ptx_line: why.line,
-                    ..refusal(kernel, FaultKind::IllegalInstruction, why.to_string())
-                });
-            }
-        };
+        let (ran, _) = self.run(kernel, program(kernel)?, launch, None)?;
+        Ok(Report {
+            instructions: ran.lanes,
+            warp_instructions: ran.warps,
+        })
+    }
+
+    /// As [`launch`](Self::launch), counting what the grid does, at some cost in time.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch).
+    pub fn count(&self, kernel: &Kernel, launch: &Launch<'_>) -> Result<Counters, Fault> {
+        let program = program(kernel)?;
+        let tally = Mutex::new(Tally::new(program.code.len()));
+        let (_, tally) = self.run(kernel, program, launch, Some(tally))?;
+        let tally = tally.unwrap_or_default().into_inner();
+        let tally = tally.unwrap_or_else(PoisonError::into_inner);
+        Ok(Counters::new(kernel, program, launch, &tally))
+    }
+
+    fn run(
+        &self,
+        kernel: &Kernel,
+        program: &Program,
+        launch: &Launch<'_>,
+        tally: Option<Mutex<Tally>>,
+    ) -> Result<(Ran, Option<Mutex<Tally>>), Fault> {
         let shared_end = self
             .check(kernel, program, launch)
             .map_err(|why| refusal(kernel, FaultKind::InvalidLaunch, why))?;
@@ -176,8 +195,9 @@ impl Gpu {
             multiprocessors: self.properties.multiprocessors,
             step_limit: self.properties.step_limit,
             start: Instant::now(),
-            watched: options.checks,
+            watched: options.checks || tally.is_some(),
             checks: options.checks.then(|| GridChecks::new(&self.times, first)),
+            tally,
         };
         let run = || exec::run(&grid, options.schedule);
         let pool = self
@@ -188,10 +208,7 @@ impl Gpu {
             _ => run(),
         };
         let ran = ran.map_err(|broken| fault(kernel, &grid, broken))?;
-        Ok(Report {
-            instructions: ran.lanes,
-            warp_instructions: ran.warps,
-        })
+        Ok((ran, grid.tally))
     }
 
     /// Refuses blocks that need more registers than there are.
@@ -267,6 +284,14 @@ impl Gpu {
     }
 }
 
+/// The kernel's program, or why it has none.
+fn program(kernel: &Kernel) -> Result<&Program, Fault> {
+    kernel.program().as_ref().map_err(|why| Fault {
+        ptx_line: why.line,
+        ..refusal(kernel, FaultKind::IllegalInstruction, why.to_string())
+    })
+}
+
 fn refusal(kernel: &Kernel, kind: FaultKind, detail: String) -> Fault {
     Fault {
         kind,
@@ -305,5 +330,63 @@ fn fault(kernel: &Kernel, grid: &Grid<'_>, broken: Broken) -> Fault {
         thread: thread(broken.thread),
         other,
         ..refusal(kernel, trouble.kind, trouble.detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Module;
+
+    /// Blocks of 64 threads that copy a word each, through shared memory with conflicts in pairs.
+    const TEXT: &str = "
+        .version 9.0
+        .target sm_90a
+        .address_size 64
+        .visible .entry k(.param .u64 out)
+        {
+            .reg .b32 %i, %b, %s;
+            .reg .b64 %out, %at, %x;
+            .shared .align 128 .b8 memory[512];
+            ld.param.u64 %out, [out];
+            mov.u32 %i, %tid.x;
+            mov.u32 %b, %ctaid.x;
+            mad.lo.u32 %b, %b, 64, %i;
+            mad.wide.u32 %at, %b, 8, %out;
+            ld.global.u64 %x, [%at];
+            mov.u32 %s, memory;
+            mad.lo.u32 %s, %i, 8, %s;
+            st.shared.u32 [%s], %b;
+            bar.sync 0;
+            st.global.u64 [%at], %x;
+            ret;
+        }";
+
+    #[test]
+    fn counts_do_not_depend_on_the_number_of_threads() {
+        let counts = [1, 2, 7].map(|threads| {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+            let gpu = Gpu {
+                workers: OnceLock::from(pool.ok()),
+                ..Gpu::new(Properties::h100())
+            };
+            let module = Module::load(TEXT, &gpu).expect("a module");
+            let kernel = module.kernel("k").expect("a kernel");
+            let out = gpu.memory().allocate(96 * 64 * 8).expect("memory");
+            let launch = Launch {
+                grid: [96, 1, 1],
+                block: [64, 1, 1],
+                dynamic_shared: 0,
+                params: &out.to_le_bytes(),
+            };
+            let counters = gpu.count(&kernel, &launch).expect("a launch");
+            assert_eq!(counters.loads.sectors, 96 * 2 * 8);
+            assert_eq!(counters.footprint.read_sectors, 96 * 16);
+            assert_eq!(counters.shared.wavefronts, 96 * 2 * 2);
+            assert_eq!(counters.barriers, 96 * 2);
+            serde_json::to_string(&counters).expect("JSON")
+        });
+        assert_eq!(counts[0], counts[1]);
+        assert_eq!(counts[0], counts[2]);
     }
 }

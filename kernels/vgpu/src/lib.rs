@@ -9,9 +9,11 @@
 //! - `code` lowers a kernel to decoded instructions with allocated registers.
 //! - `exec` runs them, a warp at a time.
 //! - [`memory`] is the device's memory.
+//! - [`count`] counts what a launch did.
 //! - `driver` exports the CUDA driver API, with streams, events and graphs.
 
 mod code;
+pub mod count;
 mod driver;
 mod exec;
 mod fault;

@@ -2,11 +2,12 @@
 
 use crate::code::target::{self, Architecture};
 use crate::code::{Globals, Program, lower};
+use crate::count::{Line, Source};
 use crate::exec::SHARED_START;
 use crate::gpu::Gpu;
 use crate::memory::{Memory, MemoryError};
-use crate::ptx::{self, Function, Initial, Number, PtxError, Space, Variable};
-use std::collections::HashMap;
+use crate::ptx::{self, Function, Initial, Number, PtxError, SourceLine, Space, Variable};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Why a module was not loaded.
@@ -75,14 +76,16 @@ impl Module {
                 .map(|(&n, &path)| (n, path.to_owned()))
                 .collect(),
         );
+        let text: Arc<str> = text.into();
         let entries = tree
             .functions
             .iter()
             .filter(|f| f.entry && f.body.is_some());
         let kernels = entries
             .map(|function| {
-                let program = lower(text, &tree, &globals, function);
-                let kernel = Kernel::new(function, program, Arc::clone(&files));
+                let program = lower(&text, &tree, &globals, function);
+                let kernel =
+                    Kernel::new(function, program, (Arc::clone(&text), Arc::clone(&files)));
                 (function.name.to_owned(), Arc::new(kernel))
             })
             .collect();
@@ -217,6 +220,8 @@ pub struct Kernel {
     max_threads: Option<[u32; 3]>,
     registers: Option<u32>,
     program: Result<Program, PtxError>,
+    /// The module's text.
+    text: Arc<str>,
     files: Arc<HashMap<u32, String>>,
 }
 
@@ -224,7 +229,7 @@ impl Kernel {
     fn new(
         function: &Function<'_>,
         program: Result<Program, PtxError>,
-        files: Arc<HashMap<u32, String>>,
+        (text, files): (Arc<str>, Arc<HashMap<u32, String>>),
     ) -> Kernel {
         let mut end = 0usize;
         let params = function.params.iter().map(|param| {
@@ -243,6 +248,7 @@ impl Kernel {
             max_threads: function.max_threads,
             registers: function.registers,
             program,
+            text,
             files,
         }
     }
@@ -307,6 +313,28 @@ impl Kernel {
 
     pub(crate) fn program(&self) -> &Result<Program, PtxError> {
         &self.program
+    }
+
+    /// The lines of its text that have instructions, in order, nothing counted.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let Ok(program) = &self.program else {
+            return Vec::new();
+        };
+        let instructions = program.code.iter().zip(&program.origins);
+        let counted = instructions.filter(|(inst, _)| inst.counts);
+        let lines: BTreeMap<u32, Option<SourceLine>> = counted
+            .map(|(_, origin)| (origin.line, origin.source))
+            .collect();
+        let mut text = self.text.lines().zip(1..);
+        let line = |(ptx_line, source): (u32, Option<SourceLine>)| {
+            let (text, _) = text.find(|(_, number)| *number == ptx_line)?;
+            let source = source.map(|source| Source {
+                file: self.file(source.file),
+                line: source.line,
+            });
+            Some(Line::new(ptx_line, text.trim(), source))
+        };
+        lines.into_iter().filter_map(line).collect()
     }
 
     /// The path of a `.file` number.

@@ -53,10 +53,7 @@ impl Draft {
             imm: 0,
             strength: Strength::Weak,
             labels: Vec::new(),
-            origin: Origin {
-                line: 0,
-                source: None,
-            },
+            origin: Origin::default(),
             counts: false,
         }
     }

@@ -5,6 +5,7 @@ use super::draft::{Draft, Label, Register, Source};
 use super::names::{Entity, Scopes};
 use super::shared::Shared;
 use super::{Flow, Opcode, Origin, Program, Width, families};
+use crate::count::Kind;
 use crate::exec::map::Alu;
 use crate::exec::ops::special::Special;
 use crate::ptx::{
@@ -44,7 +45,7 @@ pub(crate) fn lower(
         carry: None,
         origin: Origin {
             line: kernel.line,
-            source: None,
+            ..Origin::default()
         },
     };
     lowerer.kernel(kernel)?;
@@ -207,6 +208,7 @@ impl<'m> Lowerer<'m> {
                 self.origin = Origin {
                     line: instruction.line,
                     source: instruction.source,
+                    kind: Kind::of(instruction.opcode),
                 };
                 let opcode = Opcode::new(instruction.opcode);
                 let first = self.drafts.len();

@@ -21,6 +21,7 @@ pub(crate) mod target;
 pub(crate) use lower::{Globals, lower};
 pub(crate) use opcode::Opcode;
 
+use crate::count::Kind;
 use crate::exec::Handler;
 use crate::exec::column::Column;
 use crate::ptx::SourceLine;
@@ -101,12 +102,13 @@ pub(crate) struct Inst {
 }
 
 /// Where an instruction came from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Origin {
     /// Line of the PTX text.
     pub(crate) line: u32,
     /// Line of the CUDA source.
     pub(crate) source: Option<SourceLine>,
+    pub(crate) kind: Kind,
 }
 
 /// A kernel ready to run.

@@ -4,6 +4,7 @@
 use super::Driver;
 use super::abi::{In, LaunchAttribute, LaunchConfig, Out};
 use super::code::Code;
+use super::counting::Counting;
 use super::entry::enter;
 use super::function::Function;
 use super::occupancy::blocks_per_multiprocessor;
@@ -44,20 +45,19 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Runs the kernel to completion.
-    pub(super) fn run(&self, gpu: &Gpu) -> Result<(), Failure> {
+    pub(super) fn run(&self, gpu: &Gpu, counting: &Counting) -> Result<(), Failure> {
         let launch = Launch {
             grid: self.request.grid,
             block: self.request.block,
             dynamic_shared: self.request.dynamic_shared,
             params: &self.params,
         };
-        match gpu.launch(&self.kernel, &launch) {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(Failure {
+        counting
+            .launch(gpu, &self.kernel, &launch)
+            .map_err(|fault| Failure {
                 code: code_of(fault.kind),
                 text: fault.to_string(),
-            }),
-        }
+            })
     }
 }
 

@@ -9,7 +9,8 @@
 //!
 //! A program that loads the shared library by its path before it first looks for the CUDA driver
 //! gets this one: the library's name in the system's eyes is `libcuda.so`. `gamutVgpuVersion`,
-//! `gamutVgpuGetLastFault` and `gamutVgpuConfigure` are its own additions, see [`report`].
+//! `gamutVgpuGetLastFault` and `gamutVgpuConfigure` are its own additions, see [`report`], and so
+//! are `gamutVgpuCount`, `gamutVgpuTakeCounters` and `gamutVgpuTakeCoverage`, see [`counting`].
 //!
 //! The C interface has no argument for a driver, so this module holds the crate's only global
 //! state: the [`Driver`] that `cuInit` makes, and each thread's stack of current contexts.
@@ -22,6 +23,7 @@ mod capture_calls;
 mod code;
 mod context;
 mod copy;
+mod counting;
 mod device;
 mod entry;
 mod error;
@@ -49,6 +51,7 @@ use crate::{Gpu, Options, Properties};
 use capture::{Capture, CaptureId};
 use code::Code;
 use context::{Context, Primary};
+use counting::Counting;
 use event::Event;
 use function::Function;
 use graph::{Graph, Node};
@@ -73,6 +76,8 @@ struct Driver {
     /// Held by the thread that runs deferred work or changes what that work may be using.
     running: Mutex<()>,
     state: Mutex<State>,
+    /// What launches did, where that is counted. Locked last.
+    counting: Counting,
 }
 
 /// What handles stand for, and the work that was not done yet.
@@ -126,6 +131,7 @@ impl Driver {
                 queue: Queue::default(),
                 last_fault: String::new(),
             }),
+            counting: Counting::default(),
         }
     }
 

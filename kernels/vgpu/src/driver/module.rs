@@ -1,16 +1,17 @@
 //! Modules: PTX that was loaded.
 #![allow(unsafe_code)]
 
-use super::Driver;
 use super::abi::{In, Out, Text};
 use super::code::Code;
 use super::entry::enter;
 use super::function::Function;
 use super::table::Handle;
-use crate::{LoadError, Module};
+use super::{Driver, State};
+use crate::{Kernel, LoadError, Module};
 use std::collections::HashMap;
 use std::ffi::{OsStr, c_char, c_int, c_uint};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 /// The options of a load that have a meaning here (`CU_JIT_…`). The others steer a compiler.
 mod option {
@@ -81,6 +82,16 @@ fn source(image: In<u8>) -> Result<String, Refusal> {
         return Err(refuse(Code::InvalidImage, String::from("an empty image")));
     }
     Ok(text.to_owned())
+}
+
+impl State {
+    /// The kernels of all modules.
+    pub(super) fn kernels(&self) -> Vec<Arc<Kernel>> {
+        let modules = self.modules.values();
+        modules
+            .flat_map(|loaded| loaded.module.kernels().cloned())
+            .collect()
+    }
 }
 
 impl Driver {

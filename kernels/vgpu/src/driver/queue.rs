@@ -227,7 +227,7 @@ impl Driver {
             let Some(operation) = self.state().queue.take(ticket) else {
                 continue; // Its context failed meanwhile.
             };
-            let outcome = operation.work.execute_guarded(&self.gpu);
+            let outcome = operation.work.execute_guarded(&self.gpu, &self.counting);
             let mut state = self.state();
             state.queue.executing = None;
             if let Err(failure) = outcome {

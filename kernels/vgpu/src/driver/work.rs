@@ -3,6 +3,7 @@
 
 use super::abi::{HostFunction, StreamCallback};
 use super::code::Code;
+use super::counting::Counting;
 use super::entry::call_back;
 use super::launch::Prepared;
 use super::table::Handle;
@@ -103,8 +104,8 @@ impl Work {
     }
 
     /// Does it. A panic of the interpreter is a failure like others.
-    pub(super) fn execute_guarded(self, gpu: &Gpu) -> Result<(), Failure> {
-        catch_unwind(AssertUnwindSafe(|| self.execute(gpu))).unwrap_or_else(|_| {
+    pub(super) fn execute_guarded(self, gpu: &Gpu, counting: &Counting) -> Result<(), Failure> {
+        catch_unwind(AssertUnwindSafe(|| self.execute(gpu, counting))).unwrap_or_else(|_| {
             Err(Failure {
                 code: Code::Unknown,
                 text: String::from("the virtual GPU panicked; its message is on standard error"),
@@ -112,11 +113,11 @@ impl Work {
         })
     }
 
-    fn execute(self, gpu: &Gpu) -> Result<(), Failure> {
+    fn execute(self, gpu: &Gpu, counting: &Counting) -> Result<(), Failure> {
         let memory = gpu.memory();
         match self {
             Work::Nothing => {}
-            Work::Launch(prepared) => prepared.run(gpu)?,
+            Work::Launch(prepared) => prepared.run(gpu, counting)?,
             Work::Upload { to, bytes } => memory.write(to, &bytes)?,
             Work::Copy { to, from, bytes } => memory.copy(to, from, bytes)?,
             Work::Write { to, from, bytes } => {

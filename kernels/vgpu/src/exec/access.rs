@@ -162,6 +162,9 @@ fn see(cx: &mut Cx<'_>, inst: &Inst, access: &Access<'_>) -> Outcome {
         cx.block.checks = Some(block);
         outcome?;
     }
+    if let Some(tally) = &mut cx.block.tally {
+        tally.access(grid.program, access);
+    }
     Ok(())
 }
 

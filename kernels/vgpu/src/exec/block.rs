@@ -3,7 +3,9 @@
 use super::barrier::Barriers;
 use super::warp::{Pause, Stop, Warp};
 use super::{BlockState, Grid, Trouble};
+use crate::count::Tally;
 use crate::fault::FaultKind;
+use std::sync::PoisonError;
 
 /// A worker's block, whose memory serves one block of a grid after the other.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl Block {
             shared: Vec::new(),
             barriers: Barriers::new(0),
             checks: None,
+            tally: None,
         };
         Block {
             state,
@@ -80,6 +83,9 @@ impl Block {
             let lanes = (threads - i * 32).min(32);
             warp.restart(grid, i, u32::MAX >> (32 - lanes));
         }
+        if grid.tally.is_some() && self.state.tally.is_none() {
+            self.state.tally = Some(Tally::new(grid.program.code.len()));
+        }
         self.left = u32::MAX >> (32 - count);
         self.stuck = 0;
         self.steps = 0;
@@ -90,8 +96,13 @@ impl Block {
         self.left
     }
 
-    /// What all warps ran so far.
-    pub(crate) fn ran(&self) -> Ran {
+    /// What all warps ran; what was counted goes to the grid.
+    pub(crate) fn finish(&mut self, grid: &Grid<'_>) -> Ran {
+        if let (Some(all), Some(own)) = (&grid.tally, &mut self.state.tally) {
+            all.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .absorb(own);
+        }
         let sum = |of: fn(&Warp) -> u64| self.warps.iter().map(of).sum();
         Ran {
             lanes: sum(|w| w.lanes),

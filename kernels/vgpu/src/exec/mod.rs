@@ -33,12 +33,14 @@ pub(crate) use schedule::run;
 pub(crate) use space::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_START, SHARED_WINDOW};
 
 use crate::code::Program;
+use crate::count::Tally;
 use crate::fault::FaultKind;
 use crate::memory::Snapshot;
 use barrier::Barriers;
 use checks::{BlockChecks, GridChecks};
 use column::Column;
 use ops::async_copy::Copies;
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// What one grid's warps share.
@@ -58,7 +60,9 @@ pub(crate) struct Grid<'a> {
     /// Warp instructions that a block may run.
     pub(crate) step_limit: u64,
     pub(crate) start: Instant,
-    /// Whether anything below watches the grid's accesses.
+    /// Where blocks add what they counted, if anybody wants to know.
+    pub(crate) tally: Option<Mutex<Tally>>,
+    /// Whether anything in [`access`] watches the grid's accesses.
     pub(crate) watched: bool,
     pub(crate) checks: Option<GridChecks<'a>>,
 }
@@ -85,6 +89,8 @@ pub(crate) struct BlockState {
     pub(crate) barriers: Barriers,
     /// Where the grid has them.
     pub(crate) checks: Option<Box<BlockChecks>>,
+    /// What the block did, where that is counted.
+    pub(crate) tally: Option<Tally>,
 }
 
 /// What a warp's lanes own besides registers.

@@ -103,7 +103,10 @@ impl Warp {
             counted: 0,
             lanes: 0,
         };
-        let result = turn.run();
+        let result = match grid.tally {
+            Some(_) => turn.run::<true>(),
+            None => turn.run::<false>(),
+        };
         let pc = turn.now.pc;
         self.steps += u64::from(turn.steps);
         self.counted += turn.counted;
@@ -131,7 +134,8 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn run(&mut self) -> Result<Pause, Box<Trouble>> {
+    /// `COUNTING`: whether the block keeps a tally.
+    fn run<const COUNTING: bool>(&mut self) -> Result<Pause, Box<Trouble>> {
         self.wake();
         let from = std::mem::take(self.from);
         if let Some(pause) = self.switch(from)? {
@@ -157,18 +161,28 @@ impl Turn<'_> {
             let guard = self.cx.predicate(inst.guard) ^ inst.negate;
             let mask = self.now.mask & guard;
             self.steps += 1;
-            if inst.counts {
-                self.counted += 1;
-                self.lanes += u64::from(if mask == FULL { 32 } else { mask.count_ones() });
-            }
             if inst.flow == Flow::Lanes {
+                self.count::<COUNTING>(inst, mask);
                 if mask != 0 {
                     self.call(inst, mask)?;
                 }
                 self.now.pc += 1;
-            } else if let Some(pause) = self.control(inst, mask)? {
+            } else if let Some(pause) = self.control::<COUNTING>(inst, mask)? {
                 return Ok(pause);
             }
+        }
+    }
+
+    /// Counts an instruction that goes ahead, which one that waits for others does only once.
+    #[inline(always)]
+    fn count<const COUNTING: bool>(&mut self, inst: &Inst, mask: u32) {
+        if !inst.counts {
+            return;
+        }
+        self.counted += 1;
+        self.lanes += u64::from(if mask == FULL { 32 } else { mask.count_ones() });
+        if COUNTING && let Some(tally) = &mut self.cx.block.tally {
+            tally.executed(self.now.pc, mask);
         }
     }
 
@@ -178,7 +192,15 @@ impl Turn<'_> {
         unsafe { (inst.handler)(&mut self.cx, inst, mask) }
     }
 
-    fn control(&mut self, inst: &Inst, mask: u32) -> Result<Option<Pause>, Box<Trouble>> {
+    fn control<const COUNTING: bool>(
+        &mut self,
+        inst: &Inst,
+        mask: u32,
+    ) -> Result<Option<Pause>, Box<Trouble>> {
+        let may_wait = matches!(inst.flow, Flow::Together | Flow::Aligned | Flow::Barrier);
+        if !may_wait || mask == 0 {
+            self.count::<COUNTING>(inst, mask);
+        }
         match inst.flow {
             Flow::Branch => {
                 let rest = self.now.mask & !mask;
@@ -214,6 +236,7 @@ impl Turn<'_> {
             Flow::Together | Flow::Aligned => {
                 if mask == 0 || self.complete(inst, mask)? {
                     if mask != 0 {
+                        self.count::<COUNTING>(inst, mask);
                         self.call(inst, mask)?;
                     }
                     self.now.pc += 1;
@@ -229,6 +252,7 @@ impl Turn<'_> {
                 if inst.imm & action::ALIGNED != 0 && mask != *self.live {
                     self.wait_together(mask);
                 } else {
+                    self.count::<COUNTING>(inst, mask);
                     self.arrive(inst, mask)?;
                     self.wake();
                 }

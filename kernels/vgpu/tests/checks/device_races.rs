@@ -107,7 +107,7 @@ fn the_last_block_sums_up() {
     let fence = "fence.acq_rel.gpu;";
     let fine = last_block(fence, fence);
     let out = blocks(7, 64, &fine).is_clean();
-    assert_eq!(out[1], (0..7).map(|b| 64 * b).sum());
+    assert_eq!(out[1], (0..7).map(|b| 64 * b).sum::<u32>());
     let membar = last_block("membar.gl;", "membar.gl;");
     blocks(7, 64, &membar).is_clean();
     let marks = ["// write", "// read"];

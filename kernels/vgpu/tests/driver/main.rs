@@ -6,6 +6,7 @@
 
 mod captures;
 mod copies;
+mod counting;
 mod devices;
 mod events;
 mod faults;

@@ -299,7 +299,7 @@ fn comparisons_with_nan() {
             let [a, b, _] = row.map(single);
             assert_eq!(
                 found,
-                expected(a, b).into(),
+                u64::from(expected(a, b)),
                 "{instruction} of {a:e}, {b:e}"
             );
         }

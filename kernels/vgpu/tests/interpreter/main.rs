@@ -2,6 +2,7 @@
 
 mod control;
 mod conversions;
+mod counters;
 mod faults;
 mod floats;
 mod halves;

@@ -1,6 +1,7 @@
 //! Runs snippets of PTX on lists of inputs.
 
-use gamut_vgpu::{Fault, Gpu, Launch, Module, Options, Properties, Report};
+use gamut_vgpu::{Fault, Gpu, Kernel, Launch, Module, Options, Properties, Report};
+use std::sync::Arc;
 
 /// A device that gives up early.
 pub(crate) fn gpu() -> Gpu {
@@ -78,6 +79,24 @@ fn run_on(
     words: usize,
     dynamic_shared: u32,
 ) -> Run {
+    let kernel = kernel(gpu, body, outer);
+    let out = upload(gpu, &vec![0; words]);
+    let params = out.to_le_bytes();
+    let launch = Launch {
+        grid: [blocks, 1, 1],
+        block: [threads, 1, 1],
+        dynamic_shared,
+        params: &params,
+    };
+    let result = gpu.launch(&kernel, &launch);
+    Run {
+        out: download(gpu, out, words),
+        result,
+    }
+}
+
+/// The kernel `k(out)` with this body: see [`run`].
+pub(crate) fn kernel(gpu: &Gpu, body: &str, outer: &str) -> Arc<Kernel> {
     let text = module(&format!(
         "{outer}
         .visible .entry k(.param .u64 out)
@@ -95,20 +114,7 @@ fn run_on(
         }}"
     ));
     let module = Module::load(&text, gpu).unwrap_or_else(|why| panic!("{why}"));
-    let kernel = module.kernel("k").expect("the kernel");
-    let out = upload(gpu, &vec![0; words]);
-    let params = out.to_le_bytes();
-    let launch = Launch {
-        grid: [blocks, 1, 1],
-        block: [threads, 1, 1],
-        dynamic_shared,
-        params: &params,
-    };
-    let result = gpu.launch(&kernel, &launch);
-    Run {
-        out: download(gpu, out, words),
-        result,
-    }
+    module.kernel("k").expect("the kernel")
 }
 
 /// The words that a body leaves that must not fail.
