@@ -205,6 +205,44 @@ fn a_graph_of_another_shape_is_refused() {
     );
 }
 
+/// A graph of empty nodes that depend on the listed ones.
+fn wired(edges: &[&[usize]]) -> CUgraph {
+    let (mut graph, mut made) = (null_mut(), Vec::new());
+    // SAFETY: the results have their places, and lists are as long as they say.
+    unsafe {
+        sys::cuGraphCreate(&mut graph, 0).result().unwrap();
+        for after in edges {
+            let after: Vec<CUgraphNode> = after.iter().map(|&i| made[i]).collect();
+            let mut node = null_mut();
+            sys::cuGraphAddEmptyNode(&mut node, graph, after.as_ptr(), after.len())
+                .result()
+                .unwrap();
+            made.push(node);
+        }
+    }
+    graph
+}
+
+#[test]
+fn as_many_edges_between_other_nodes_are_another_shape() {
+    let _fixture = Fixture::new();
+    let exec = instantiate(wired(&[&[], &[], &[0, 1], &[2, 1]]));
+    assert_eq!(
+        update(exec, wired(&[&[], &[], &[0, 1], &[2, 1]])).0,
+        CUresult::CUDA_SUCCESS
+    );
+    let crossed = wired(&[&[], &[], &[0, 1], &[2, 0]]);
+    let (code, outcome, node, from) = update(exec, crossed);
+    let topology = Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
+    assert_eq!((code, outcome), (FAILURE, topology));
+    let nodes = nodes(crossed);
+    assert!(
+        nodes[2..].contains(&node),
+        "a node with a dependency that differs"
+    );
+    assert!(nodes[..2].contains(&from), "the dependency");
+}
+
 /// Has a stream forget what it did, so that nobody needs to join it.
 fn forget(stream: &cudarc::driver::CudaStream) {
     let (stream, none, plain) = (stream.cu_stream(), null_mut(), std::ptr::null());
