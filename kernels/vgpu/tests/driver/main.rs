@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
 mod captures;
+mod checked;
 mod copies;
 mod counting;
 mod devices;
