@@ -1,6 +1,6 @@
 //! Counters of small kernels against counts made by hand.
 
-use crate::support::{gpu, kernel, upload};
+use crate::support::{gpu, load as module, upload};
 use gamut_vgpu::Launch;
 use gamut_vgpu::count::{Class, Counters, Coverage, Executed, Product, Requests, Wavefronts};
 
@@ -11,7 +11,8 @@ const WORDS: usize = 8192;
 fn count(body: &str, blocks: u32, threads: u32) -> Counters {
     let gpu = gpu();
     let outer = ".extern .shared .align 128 .b8 memory[];";
-    let kernel = kernel(&gpu, body, outer);
+    let module = module(&gpu, body, outer);
+    let kernel = module.kernel("k").expect("the kernel");
     let out = upload(&gpu, &[0; WORDS]);
     let launch = Launch {
         grid: [blocks, 1, 1],
@@ -279,7 +280,8 @@ fn coverage_names_the_lines_that_did_not_run() {
         mov.u32 %r1, 2;
     END:
         ret;";
-    let kernel = kernel(&gpu, body, "");
+    let module = module(&gpu, body, "");
+    let kernel = module.kernel("k").expect("the kernel");
     let out = upload(&gpu, &[0]);
     let mut coverage = Coverage::new(kernel.clone());
     let missing = |coverage: &Coverage| -> Vec<String> {

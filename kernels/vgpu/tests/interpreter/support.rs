@@ -1,7 +1,6 @@
 //! Runs snippets of PTX on lists of inputs.
 
-use gamut_vgpu::{Fault, Gpu, Kernel, Launch, Module, Properties, Report};
-use std::sync::Arc;
+use gamut_vgpu::{Fault, Gpu, Launch, Module, Properties, Report};
 
 /// A device that gives up early.
 pub(crate) fn gpu() -> Gpu {
@@ -58,7 +57,8 @@ pub(crate) fn run_with(
     dynamic_shared: u32,
 ) -> Run {
     let gpu = gpu();
-    let kernel = kernel(&gpu, body, outer);
+    let module = load(&gpu, body, outer);
+    let kernel = module.kernel("k").expect("the kernel");
     let out = upload(&gpu, &vec![0; words]);
     let params = out.to_le_bytes();
     let launch = Launch {
@@ -74,8 +74,8 @@ pub(crate) fn run_with(
     }
 }
 
-/// The kernel `k(out)` with this body.
-pub(crate) fn kernel(gpu: &Gpu, body: &str, outer: &str) -> Arc<Kernel> {
+/// A module of the kernel `k(out)` with this body.
+pub(crate) fn load(gpu: &Gpu, body: &str, outer: &str) -> Module {
     let text = module(&format!(
         "{outer}
         .visible .entry k(.param .u64 out)
@@ -92,8 +92,7 @@ pub(crate) fn kernel(gpu: &Gpu, body: &str, outer: &str) -> Arc<Kernel> {
             {body}
         }}"
     ));
-    let module = Module::load(&text, gpu).unwrap_or_else(|why| panic!("{why}"));
-    module.kernel("k").expect("the kernel")
+    Module::load(&text, gpu).unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// The words that a body leaves that must not fail.
