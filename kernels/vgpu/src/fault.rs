@@ -24,8 +24,18 @@ pub enum FaultKind {
     Deadlock,
     /// A block that ran more instructions than its limit.
     StepLimit,
+    /// A read of bytes that nobody wrote.
+    Uninitialised,
+    /// An access to shared memory that nothing orders before or after another thread's.
+    SharedRace,
+    /// The same in device memory.
+    GlobalRace,
+    /// An access to the destination of an asynchronous copy that was not waited for.
+    PendingCopy,
     /// A launch that the device refuses.
     InvalidLaunch,
+    /// A launch that needs more registers than a multiprocessor has.
+    OutOfResources,
 }
 
 impl FaultKind {
@@ -40,7 +50,12 @@ impl FaultKind {
             FaultKind::Divergence => "lanes of a warp wait for others in vain",
             FaultKind::Deadlock => "deadlock",
             FaultKind::StepLimit => "step limit reached",
+            FaultKind::Uninitialised => "uninitialised read",
+            FaultKind::SharedRace => "race in shared memory",
+            FaultKind::GlobalRace => "race in device memory",
+            FaultKind::PendingCopy => "asynchronous copy not waited for",
             FaultKind::InvalidLaunch => "invalid launch",
+            FaultKind::OutOfResources => "not enough registers",
         }
     }
 }
@@ -62,20 +77,54 @@ pub struct Fault {
     pub thread: [u32; 3],
     /// What happened, with the values involved.
     pub detail: String,
+    /// Who else had part in it: the other side of a race, or who began a copy.
+    pub other: Option<Box<Party>>,
+}
+
+/// A thread and what it ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// Line of the PTX text, from 1; 0 where it is not known.
+    pub ptx_line: u32,
+    /// File and line of the CUDA source, where `-lineinfo` gave them.
+    pub cuda_source: Option<(String, u32)>,
+    /// The block's position in the grid.
+    pub block: [u32; 3],
+    /// The thread's position in the block.
+    pub thread: [u32; 3],
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ([bx, by, bz], [tx, ty, tz]) = (self.block, self.thread);
+        write!(f, "block ({bx}, {by}, {bz}), thread ({tx}, {ty}, {tz})")?;
+        if self.ptx_line != 0 {
+            write!(f, ", PTX line {}", self.ptx_line)?;
+        }
+        if let Some((file, line)) = &self.cuda_source {
+            write!(f, ", {file}:{line}")?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} in kernel `{}`", self.kind.title(), self.kernel)?;
         if self.ptx_line != 0 {
-            let ([bx, by, bz], [tx, ty, tz]) = (self.block, self.thread);
-            write!(f, ", block ({bx}, {by}, {bz}), thread ({tx}, {ty}, {tz})")?;
-            write!(f, ", PTX line {}", self.ptx_line)?;
+            let party = Party {
+                ptx_line: self.ptx_line,
+                cuda_source: self.cuda_source.clone(),
+                block: self.block,
+                thread: self.thread,
+            };
+            write!(f, ", {party}")?;
         }
-        if let Some((file, line)) = &self.cuda_source {
-            write!(f, ", {file}:{line}")?;
+        write!(f, ": {}", self.detail)?;
+        if let Some(other) = &self.other {
+            write!(f, ": {other}")?;
         }
-        write!(f, ": {}", self.detail)
+        Ok(())
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::code::Program;
 use crate::count::{Counters, Tally};
-use crate::exec::{Block, Broken, Grid, Ran};
-use crate::fault::{Fault, FaultKind};
+use crate::exec::checks::{GridChecks, Times};
+use crate::exec::{self, Broken, Grid, Ran};
+use crate::fault::{Fault, FaultKind, Party};
 use crate::memory::Memory;
 use crate::module::Kernel;
-use rayon::prelude::*;
+use crate::options::{Options, Schedule};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -26,6 +27,8 @@ pub struct Properties {
     pub max_block: [u32; 3],
     /// Most blocks along each side of a grid.
     pub max_grid: [u32; 3],
+    /// Registers of a multiprocessor, which a block may have for itself.
+    pub registers: u32,
     /// Most shared memory of a block that opts in, in bytes.
     pub max_shared: u32,
     /// Size of the device memory, in bytes.
@@ -45,6 +48,7 @@ impl Properties {
             max_threads: 1024,
             max_block: [1024, 1024, 64],
             max_grid: [i32::MAX as u32, 65_535, 65_535],
+            registers: 65_536,
             max_shared: 227 * 1024,
             memory_bytes: 16 << 30,
             step_limit: 1 << 33,
@@ -57,6 +61,9 @@ impl Properties {
 pub struct Gpu {
     properties: Properties,
     memory: Arc<Memory>,
+    options: Mutex<Options>,
+    /// Gives the checks' warps their times.
+    times: Times,
     /// The worker threads, started by the first launch; none where the system refuses threads.
     workers: OnceLock<Option<ThreadPool>>,
 }
@@ -85,14 +92,34 @@ pub struct Report {
 }
 
 impl Gpu {
-    /// A device with the given properties.
+    /// A device with the given properties and the default options.
     pub fn new(properties: Properties) -> Gpu {
         let memory = Arc::new(Memory::new(properties.memory_bytes));
-        Gpu {
+        let gpu = Gpu {
             properties,
             memory,
+            options: Mutex::default(),
+            times: Times::new(),
             workers: OnceLock::new(),
+        };
+        gpu.configure(Options::default());
+        gpu
+    }
+
+    /// How launches are run from now on.
+    ///
+    /// Reads of bytes that nobody wrote are found in memory that is allocated while checks are on,
+    /// and no more once a launch ran without them.
+    pub fn configure(&self, options: Options) {
+        if options.checks {
+            self.memory.track();
         }
+        *self.options.lock().unwrap_or_else(PoisonError::into_inner) = options;
+    }
+
+    /// How launches are run.
+    pub fn options(&self) -> Options {
+        *self.options.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The device memory.
@@ -109,7 +136,7 @@ impl Gpu {
         &self.properties
     }
 
-    /// Runs a grid to its end, blocks in parallel.
+    /// Runs a grid to its end, as the [options](Self::options) say.
     ///
     /// # Errors
     /// A [`Fault`] for a launch that the device refuses, an instruction that it does not support,
@@ -145,9 +172,21 @@ impl Gpu {
         let shared_end = self
             .check(kernel, program, launch)
             .map_err(|why| refusal(kernel, FaultKind::InvalidLaunch, why))?;
+        self.check_registers(kernel, launch)
+            .map_err(|why| refusal(kernel, FaultKind::OutOfResources, why))?;
+        let options = self.options();
+        if !options.checks {
+            self.memory.lose_track();
+        }
+        let memory = self.memory.snapshot();
+        let first = self.times.begin(|| {
+            if let Some(shadow) = memory.shadow() {
+                shadow.forget_cells();
+            }
+        });
         let grid = Grid {
             program,
-            memory: self.memory.snapshot(),
+            memory,
             params: launch.params,
             grid: launch.grid,
             block: launch.block,
@@ -156,18 +195,34 @@ impl Gpu {
             multiprocessors: self.properties.multiprocessors,
             step_limit: self.properties.step_limit,
             start: Instant::now(),
-            watched: tally.is_some(),
+            watched: options.checks || tally.is_some(),
+            checks: options.checks.then(|| GridChecks::new(&self.times, first)),
             tally,
         };
-        let ran = match self
+        let run = || exec::run(&grid, options.schedule);
+        let pool = self
             .workers
-            .get_or_init(|| ThreadPoolBuilder::new().build().ok())
-        {
-            Some(pool) => pool.install(|| run(&grid)),
-            None => run(&grid),
+            .get_or_init(|| ThreadPoolBuilder::new().build().ok());
+        let ran = match (pool, options.schedule) {
+            (Some(pool), Schedule::Forward | Schedule::Reversed) => pool.install(run),
+            _ => run(),
         };
-        let ran = ran.map_err(|broken| fault(kernel, program, launch, broken))?;
+        let ran = ran.map_err(|broken| fault(kernel, &grid, broken))?;
         Ok((ran, grid.tally))
+    }
+
+    /// Refuses blocks that need more registers than there are.
+    fn check_registers(&self, kernel: &Kernel, launch: &Launch<'_>) -> Result<(), String> {
+        let threads: u32 = launch.block.iter().product();
+        let warps = threads.div_ceil(32);
+        let (most, each) = (self.properties.registers, kernel.registers_of_warp());
+        match each.map(|each| each * warps) {
+            Some(needed) if needed > most => Err(format!(
+                "{} registers a thread are {needed} for {threads} threads, at most {most}",
+                kernel.registers()
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Where shared memory ends, if the launch is within the device's limits.
@@ -237,21 +292,6 @@ fn program(kernel: &Kernel) -> Result<&Program, Fault> {
     })
 }
 
-/// Runs all blocks on the current pool.
-fn run(grid: &Grid<'_>) -> Result<Ran, Broken> {
-    let [x, y, z] = grid.grid.map(u64::from);
-    let position = |i: u64| [(i % x) as u32, (i / x % y) as u32, (i / x / y) as u32];
-    (0..x * y * z)
-        .into_par_iter()
-        .map_init(Block::new, |block, i| block.run(grid, position(i)))
-        .try_reduce(Ran::default, |a, b| {
-            Ok(Ran {
-                lanes: a.lanes + b.lanes,
-                warps: a.warps + b.warps,
-            })
-        })
-}
-
 fn refusal(kernel: &Kernel, kind: FaultKind, detail: String) -> Fault {
     Fault {
         kind,
@@ -261,21 +301,35 @@ fn refusal(kernel: &Kernel, kind: FaultKind, detail: String) -> Fault {
         block: [0; 3],
         thread: [0; 3],
         detail,
+        other: None,
     }
 }
 
-fn fault(kernel: &Kernel, program: &Program, launch: &Launch<'_>, broken: Broken) -> Fault {
-    let origin = program.origins.get(broken.pc as usize);
-    let [x, y, _] = launch.block;
-    let thread = broken.thread;
+fn fault(kernel: &Kernel, grid: &Grid<'_>, broken: Broken) -> Fault {
+    let origin = |pc: u32| grid.program.origins.get(pc as usize);
+    let line = |pc: u32| origin(pc).map_or(0, |origin| origin.line);
+    let source = |pc: u32| {
+        let source = origin(pc)?.source?;
+        Some((kernel.file(source.file), source.line))
+    };
+    let [x, y, _] = grid.block;
+    let thread = |number: u32| [number % x, number / x % y, number / x / y];
+    let trouble = broken.trouble;
+    let other = trouble.other.map(|other| {
+        Box::new(Party {
+            ptx_line: other.pc.map_or(0, line),
+            cuda_source: other.pc.and_then(source),
+            block: grid.position(other.block),
+            thread: thread(other.thread),
+        })
+    });
     Fault {
-        ptx_line: origin.map_or(0, |origin| origin.line),
-        cuda_source: origin
-            .and_then(|origin| origin.source)
-            .map(|source| (kernel.file(source.file), source.line)),
+        ptx_line: line(broken.pc),
+        cuda_source: source(broken.pc),
         block: broken.block,
-        thread: [thread % x, thread / x % y, thread / x / y],
-        ..refusal(kernel, broken.trouble.kind, broken.trouble.detail)
+        thread: thread(broken.thread),
+        other,
+        ..refusal(kernel, trouble.kind, trouble.detail)
     }
 }
 
@@ -316,6 +370,10 @@ mod tests {
                 workers: OnceLock::from(pool.ok()),
                 ..Gpu::new(Properties::h100())
             };
+            gpu.configure(Options {
+                checks: false,
+                ..Options::default()
+            });
             let module = Module::load(TEXT, &gpu).expect("a module");
             let kernel = module.kernel("k").expect("a kernel");
             let out = gpu.memory().allocate(96 * 64 * 8).expect("memory");

@@ -20,8 +20,10 @@ mod fault;
 mod gpu;
 pub mod memory;
 mod module;
+mod options;
 pub mod ptx;
 
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, Party};
 pub use gpu::{Gpu, Launch, Properties, Report};
 pub use module::{Kernel, LoadError, Module, Param};
+pub use options::{Options, Schedule, UnknownOption};

@@ -1,5 +1,6 @@
 //! Loaded PTX modules and their kernels.
 
+use crate::code::target::{self, Architecture};
 use crate::code::{Globals, Program, lower};
 use crate::count::{Line, Source};
 use crate::exec::SHARED_START;
@@ -16,6 +17,16 @@ pub enum LoadError {
     /// The text is not PTX that the virtual GPU understands.
     #[error(transparent)]
     Ptx(#[from] PtxError),
+    /// The text is for another device.
+    #[error("target `{target}` on a device of compute capability {major}.{minor}")]
+    Target {
+        /// What `.target` says.
+        target: String,
+        /// The device's major number.
+        major: u32,
+        /// The device's minor number.
+        minor: u32,
+    },
     /// A variable found no place.
     #[error("variable `{name}` of {bytes} bytes: {source}")]
     Memory {
@@ -40,10 +51,19 @@ impl Module {
     /// is not supported is loaded as well: its launch will name the instruction.
     ///
     /// # Errors
-    /// [`LoadError::Ptx`] for text that cannot be read, [`LoadError::Memory`] for variables that
+    /// [`LoadError::Ptx`] for text that cannot be read or has an instruction that its target
+    /// lacks, [`LoadError::Target`] for one that the device cannot run, [`LoadError::Memory`] for variables that
     /// do not fit.
     pub fn load(text: &str, gpu: &Gpu) -> Result<Module, LoadError> {
         let tree = ptx::parse(text)?;
+        let device = gpu.properties().compute_capability;
+        let target = Architecture::parse(tree.target).filter(|target| target.runs_on(device));
+        let target = target.ok_or_else(|| LoadError::Target {
+            target: tree.target.to_owned(),
+            major: device.0,
+            minor: device.1,
+        })?;
+        target::check(text, &tree, target)?;
         let variables = Variables::place(text, &tree, gpu)?;
         let globals: Globals = variables
             .places
@@ -198,6 +218,7 @@ pub struct Kernel {
     name: String,
     params: Vec<Param>,
     max_threads: Option<[u32; 3]>,
+    registers: Option<u32>,
     program: Result<Program, PtxError>,
     /// The module's text.
     text: Arc<str>,
@@ -225,6 +246,7 @@ impl Kernel {
             name: function.name.to_owned(),
             params: params.collect(),
             max_threads: function.max_threads,
+            registers: function.registers,
             program,
             text,
             files,
@@ -269,11 +291,19 @@ impl Kernel {
             .map_or(1024, |extent| product(extent).min(1024))
     }
 
-    /// 32-bit registers that the virtual GPU needs for a thread. Hardware's own number differs.
+    /// 32-bit registers of a thread: what the text passes on from ptxas, or else what the virtual
+    /// GPU needs, which is another number than hardware's.
     pub fn registers(&self) -> u32 {
-        self.program
-            .as_ref()
-            .map_or(0, |program| program.columns as u32)
+        self.registers.unwrap_or_else(|| {
+            let program = self.program.as_ref();
+            program.map_or(0, |program| program.columns as u32)
+        })
+    }
+
+    /// Registers that hardware allots to each warp; none where ptxas' number is not known.
+    pub fn registers_of_warp(&self) -> Option<u32> {
+        let allotted = |registers: u32| (registers * 32).next_multiple_of(256);
+        self.registers.map(allotted)
     }
 
     /// Why the kernel cannot be launched, if it cannot.

@@ -71,6 +71,7 @@ pub(super) fn allocate(
             c: source(2),
             members,
             flow: draft.flow,
+            strength: draft.strength,
             counts: draft.counts,
         });
     }

@@ -1,6 +1,6 @@
 //! Instructions over virtual registers.
 
-use super::{Flow, Origin};
+use super::{Flow, Origin, Strength};
 use crate::exec::{Handler, Nothing, handler};
 
 /// A virtual register.
@@ -31,6 +31,7 @@ pub(super) struct Draft {
     pub(super) listed: bool,
     pub(super) members: Option<Source>,
     pub(super) imm: u64,
+    pub(super) strength: Strength,
     /// Where it may go: one label for a branch, more for a table.
     pub(super) labels: Vec<Label>,
     pub(super) origin: Origin,
@@ -50,6 +51,7 @@ impl Draft {
             listed: false,
             members: None,
             imm: 0,
+            strength: Strength::Weak,
             labels: Vec::new(),
             origin: Origin::default(),
             counts: false,
@@ -66,6 +68,10 @@ impl Draft {
 
     pub(super) fn imm(self, imm: u64) -> Draft {
         Draft { imm, ..self }
+    }
+
+    pub(super) fn strength(self, strength: Strength) -> Draft {
+        Draft { strength, ..self }
     }
 
     pub(super) fn flow(self, flow: Flow) -> Draft {

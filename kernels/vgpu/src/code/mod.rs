@@ -16,6 +16,7 @@ mod lower;
 mod names;
 mod opcode;
 mod shared;
+pub(crate) mod target;
 
 pub(crate) use lower::{Globals, lower};
 pub(crate) use opcode::Opcode;
@@ -63,6 +64,17 @@ pub(crate) enum Flow {
     Yield,
 }
 
+/// How far an access to memory, or a fence, reaches (PTX ISA 8.3 and 8.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Strength {
+    /// Not meant to synchronize.
+    Weak,
+    /// Between threads of a block.
+    Block,
+    /// Between all threads of the device.
+    Device,
+}
+
 /// A decoded instruction. The fields' meaning is the handler's own; in general `d` and `e` are
 /// results and `a`, `b`, `c` sources.
 #[derive(Clone, Debug)]
@@ -84,6 +96,7 @@ pub(crate) struct Inst {
     /// The column of the member mask.
     pub(crate) members: u16,
     pub(crate) flow: Flow,
+    pub(crate) strength: Strength,
     /// Whether it is the last step of a PTX instruction, which counts.
     pub(crate) counts: bool,
 }

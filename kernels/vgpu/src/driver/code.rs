@@ -19,6 +19,7 @@ pub(super) enum Code {
     NotFound = 500,
     NotReady = 600,
     IllegalAddress = 700,
+    LaunchOutOfResources = 701,
     LaunchTimeout = 702,
     ContextIsDestroyed = 709,
     Assert = 710,

@@ -5,6 +5,7 @@ use super::abi::{Device, Out, Text};
 use super::attributes::attribute;
 use super::code::Code;
 use super::entry::{enter, guard};
+use super::report::options;
 use super::{DRIVER, Driver};
 use std::ffi::{c_char, c_int, c_uint};
 
@@ -31,7 +32,10 @@ extern "C" fn cuInit(flags: c_uint) -> Code {
         if flags != 0 {
             return Err(Code::InvalidValue);
         }
-        DRIVER.get_or_init(Driver::new);
+        if DRIVER.get().is_none() {
+            let options = options()?;
+            DRIVER.get_or_init(|| Driver::new(options));
+        }
         Ok(())
     })
 }

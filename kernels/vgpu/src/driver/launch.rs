@@ -67,7 +67,13 @@ fn code_of(kind: FaultKind) -> Code {
         FaultKind::IllegalInstruction => Code::IllegalInstruction,
         FaultKind::Assert => Code::Assert,
         FaultKind::Divergence | FaultKind::Deadlock | FaultKind::StepLimit => Code::LaunchTimeout,
-        FaultKind::Trap | FaultKind::InvalidLaunch => Code::LaunchFailed,
+        FaultKind::OutOfResources => Code::LaunchOutOfResources,
+        FaultKind::Trap
+        | FaultKind::InvalidLaunch
+        | FaultKind::Uninitialised
+        | FaultKind::SharedRace
+        | FaultKind::GlobalRace
+        | FaultKind::PendingCopy => Code::LaunchFailed,
     }
 }
 
@@ -96,6 +102,10 @@ impl Request {
             || self.dynamic_shared > function.max_dynamic_shared
         {
             return Err(Code::InvalidValue);
+        }
+        let registers = function.kernel.registers_of_warp().unwrap_or(0);
+        if registers * threads.div_ceil(32) > device.registers {
+            return Err(Code::LaunchOutOfResources);
         }
         if self.cooperative {
             let blocks: u64 = self.grid.iter().map(|&extent| u64::from(extent)).product();

@@ -6,9 +6,9 @@
 //! missing wait shows as a wrong result instead of working by luck.
 //!
 //! A program that loads the shared library by its path before it first looks for the CUDA driver
-//! gets this one: the library's name in the system's eyes is `libcuda.so`. `gamutVgpuVersion` and
-//! `gamutVgpuGetLastFault` are its own additions, see [`report`], and so are `gamutVgpuCount`,
-//! `gamutVgpuTakeCounters` and `gamutVgpuTakeCoverage`, see [`counting`].
+//! gets this one: the library's name in the system's eyes is `libcuda.so`. `gamutVgpuVersion`,
+//! `gamutVgpuGetLastFault` and `gamutVgpuConfigure` are its own additions, see [`report`], and so
+//! are `gamutVgpuCount`, `gamutVgpuTakeCounters` and `gamutVgpuTakeCoverage`, see [`counting`].
 //!
 //! The C interface has no argument for a driver, so this module holds the crate's only global
 //! state: the [`Driver`] that `cuInit` makes, and each thread's stack of current contexts.
@@ -40,7 +40,7 @@ mod stream;
 mod table;
 mod work;
 
-use crate::{Gpu, Properties};
+use crate::{Gpu, Options, Properties};
 use code::Code;
 use context::{Context, Primary};
 use counting::Counting;
@@ -90,11 +90,13 @@ struct State {
 type Running<'a> = MutexGuard<'a, ()>;
 
 impl Driver {
-    fn new() -> Driver {
+    fn new(options: Options) -> Driver {
         let mut pools = Table::new(6);
         let default_pool = pools.insert(Pool::default());
+        let gpu = Gpu::new(Properties::h100());
+        gpu.configure(options);
         Driver {
-            gpu: Gpu::new(Properties::h100()),
+            gpu,
             running: Mutex::new(()),
             state: Mutex::new(State {
                 contexts: Table::new(1),

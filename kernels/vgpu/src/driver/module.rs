@@ -46,6 +46,7 @@ impl From<LoadError> for Refusal {
         let code = match error {
             LoadError::Memory { .. } => Code::OutOfMemory,
             LoadError::Ptx(_) => Code::InvalidPtx,
+            LoadError::Target { .. } => Code::NoBinaryForGpu,
         };
         Refusal {
             code,

@@ -1,7 +1,7 @@
 //! How many blocks a multiprocessor holds at once.
 //!
-//! Only threads and shared memory count: the registers that hardware would give a kernel are not
-//! known here, so hardware may hold fewer.
+//! Threads and shared memory count, and registers where the PTX says what ptxas gave the kernel:
+//! without that hardware may hold fewer.
 #![allow(unsafe_code)]
 
 use super::abi::{Out, SharedForBlock};
@@ -22,6 +22,9 @@ const RESERVED_BYTES: u32 = 1024;
 
 const WARP: u32 = 32;
 
+/// Parts of a multiprocessor that share no registers.
+const PARTS: u32 = 4;
+
 /// How many blocks of a kernel a multiprocessor holds, 0 if not even one.
 pub(super) fn blocks_per_multiprocessor(
     function: &Function,
@@ -39,7 +42,12 @@ pub(super) fn blocks_per_multiprocessor(
     }
     let by_threads = THREADS / threads.next_multiple_of(WARP);
     let by_shared = SHARED_BYTES / (wanted + RESERVED_BYTES).next_multiple_of(128);
-    by_threads.min(by_shared).min(BLOCKS)
+    let by_registers = kernel.registers_of_warp().map_or(BLOCKS, |each| {
+        // Each part of a multiprocessor has its own.
+        let warps = PARTS * (device.registers / PARTS / each);
+        warps / threads.div_ceil(WARP)
+    });
+    by_threads.min(by_shared).min(by_registers).min(BLOCKS)
 }
 
 #[unsafe(no_mangle)]

@@ -103,6 +103,7 @@ extern "C" fn cuPointerGetAttributes(
             base: address,
             bytes: 0,
             kind: Kind::Registered,
+            tracked: false,
         };
         for i in 0..count as usize {
             let (which, data) = (attributes.get(i)?, data.get(i)?);

@@ -1,8 +1,12 @@
-//! What this driver has and no other: its version and the account of what went wrong last.
+//! What this driver has and no other: its version, its options and the account of what went wrong
+//! last.
 #![allow(unsafe_code)]
 
 use super::DRIVER;
-use super::abi::Out;
+use super::abi::{Out, Text};
+use super::code::Code;
+use super::entry::enter;
+use crate::Options;
 use std::ffi::{CStr, c_char};
 
 /// This crate's version.
@@ -17,6 +21,38 @@ const VERSION: &CStr =
 #[unsafe(no_mangle)]
 extern "C" fn gamutVgpuVersion() -> *const c_char {
     VERSION.as_ptr()
+}
+
+/// The variable that holds the [options](Options) at `cuInit`.
+const OPTIONS: &str = "GAMUT_VGPU_OPTIONS";
+
+/// What the environment asks for. Words that mean nothing are named on standard error.
+pub(super) fn options() -> Result<Options, Code> {
+    let Some(text) = std::env::var_os(OPTIONS) else {
+        return Ok(Options::default());
+    };
+    text.to_string_lossy().parse().map_err(|why| {
+        eprintln!("{OPTIONS}: {why}");
+        Code::InvalidValue
+    })
+}
+
+/// `int gamutVgpuConfigure(const char *options)`: sets the options of launches that are yet to run,
+/// in the words of `GAMUT_VGPU_OPTIONS`. What is not named gets its default.
+///
+/// Returns `CUDA_ERROR_INVALID_VALUE` for words that mean nothing, which `gamutVgpuGetLastFault`
+/// then names, and `CUDA_ERROR_NOT_INITIALIZED` before `cuInit`.
+#[unsafe(no_mangle)]
+extern "C" fn gamutVgpuConfigure(text: Text) -> Code {
+    enter(|driver| {
+        let text = text.get()?.to_string_lossy();
+        let options = text.parse::<Options>().map_err(|why| {
+            driver.state().last_fault = why.to_string();
+            Code::InvalidValue
+        })?;
+        driver.gpu.configure(options);
+        Ok(())
+    })
 }
 
 /// `size_t gamutVgpuGetLastFault(char *buffer, size_t size)`: the account of the process's last

@@ -1,14 +1,14 @@
 //! The one place that every access to memory passes, for those who watch.
 //!
 //! Whatever reads or writes memory calls [`Cx::watch`] once for a warp's instruction, after the
-//! addresses were found to be in order and before anything is read or written. Where nobody watches
-//! the grid that costs a branch.
+//! addresses were found to be in order and before anything is read or written; a strong read calls
+//! [`Cx::obtained`] afterwards. Where nobody watches the grid each costs a branch.
 
 use super::column::{LANES, lanes_where};
 use super::ops::address::Reach;
 use super::space::{WINDOW_BYTES, inside};
 use super::{Cx, LOCAL_WINDOW, Outcome, PARAM_WINDOW, SHARED_WINDOW};
-use crate::code::Inst;
+use crate::code::{Inst, Strength};
 
 /// What is done to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,38 @@ impl Cx<'_> {
         if !self.grid.watched {
             return Ok(());
         }
-        split(self, inst, action, reach, addresses, mask, bytes)
+        let access = Access {
+            action,
+            space: Space::Global,
+            pc: self.pc(inst),
+            mask,
+            bytes: bytes as u32,
+            addresses,
+        };
+        split(self, inst, reach, access, see)
+    }
+
+    /// Tells those who watch that a strong read of some lanes has happened.
+    #[inline(always)]
+    pub(crate) fn obtained(
+        &mut self,
+        inst: &Inst,
+        reach: Reach,
+        addresses: &[u64; LANES],
+        mask: u32,
+    ) -> Outcome {
+        if !self.grid.watched || inst.strength == Strength::Weak {
+            return Ok(());
+        }
+        let access = Access {
+            action: Action::Read,
+            space: Space::Global,
+            pc: self.pc(inst),
+            mask,
+            bytes: 0,
+            addresses,
+        };
+        split(self, inst, reach, access, obtain)
     }
 
     /// The number of an instruction of the grid's program.
@@ -76,47 +107,21 @@ impl Cx<'_> {
     }
 }
 
-/// Takes an access apart by the spaces that generic addresses lie in.
+/// Who gets to see an access.
+type Visit = fn(&mut Cx<'_>, &Inst, &Access<'_>) -> Outcome;
+
+/// Takes an access apart by the spaces that its addresses lie in.
 #[inline(never)]
-fn split(
-    cx: &mut Cx<'_>,
-    inst: &Inst,
-    action: Action,
-    reach: Reach,
-    addresses: &[u64; LANES],
-    mask: u32,
-    bytes: usize,
-) -> Outcome {
-    let access = Access {
-        action,
-        space: Space::Global,
-        pc: cx.pc(inst),
-        mask,
-        bytes: bytes as u32,
-        addresses,
+fn split(cx: &mut Cx<'_>, inst: &Inst, reach: Reach, access: Access<'_>, visit: Visit) -> Outcome {
+    let space = match reach {
+        Reach::Shared => Space::Shared,
+        Reach::Local => Space::Local,
+        Reach::Generic => return generic(cx, inst, &access, visit),
     };
-    match reach {
-        Reach::Shared => see(
-            cx,
-            inst,
-            &Access {
-                space: Space::Shared,
-                ..access
-            },
-        ),
-        Reach::Local => see(
-            cx,
-            inst,
-            &Access {
-                space: Space::Local,
-                ..access
-            },
-        ),
-        Reach::Generic => generic(cx, inst, &access),
-    }
+    visit(cx, inst, &Access { space, ..access })
 }
 
-fn generic(cx: &mut Cx<'_>, inst: &Inst, access: &Access<'_>) -> Outcome {
+fn generic(cx: &mut Cx<'_>, inst: &Inst, access: &Access<'_>, visit: Visit) -> Outcome {
     const WINDOWS: [(Space, u64); 3] = [
         (Space::Shared, SHARED_WINDOW),
         (Space::Local, LOCAL_WINDOW),
@@ -133,7 +138,7 @@ fn generic(cx: &mut Cx<'_>, inst: &Inst, access: &Access<'_>) -> Outcome {
                 addresses: &addresses,
                 ..*access
             };
-            see(cx, inst, &part)?;
+            visit(cx, inst, &part)?;
             rest &= !mask;
         }
     }
@@ -144,13 +149,30 @@ fn generic(cx: &mut Cx<'_>, inst: &Inst, access: &Access<'_>) -> Outcome {
         mask: rest,
         ..*access
     };
-    see(cx, inst, &part)
+    visit(cx, inst, &part)
 }
 
-/// Shows an access to those who watch.
-fn see(cx: &mut Cx<'_>, _: &Inst, access: &Access<'_>) -> Outcome {
+/// Shows an access that is about to be made to those who watch.
+fn see(cx: &mut Cx<'_>, inst: &Inst, access: &Access<'_>) -> Outcome {
+    let grid = cx.grid;
     if let Some(tally) = &mut cx.block.tally {
-        tally.access(cx.grid.program, access);
+        tally.access(grid.program, access);
+    }
+    if let Some(checks) = &grid.checks
+        && let Some(mut block) = cx.block.checks.take()
+    {
+        let outcome = block.access(cx, checks, inst, access);
+        cx.block.checks = Some(block);
+        outcome?;
+    }
+    Ok(())
+}
+
+/// Shows a strong read that was made to those who watch.
+fn obtain(cx: &mut Cx<'_>, _: &Inst, access: &Access<'_>) -> Outcome {
+    let warp = cx.threads.warp;
+    if let Some((grid, block)) = cx.checks() {
+        block.obtain(warp, grid, access);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The interpreter: decoded instructions run a warp at a time.
 //!
-//! [`Block`] runs the warps of a block by turns, each in the loop of [`warp`]. That loop calls the
+//! [`schedule`] runs the warps of a [`Block`] by turns, each in the loop of [`warp`]. That loop calls the
 //! instruction's [`Handler`] on all active lanes, and carries out itself what concerns the lanes'
 //! paths: branches, exits, barriers, and waiting for each other.
 //!
@@ -14,12 +14,14 @@
 pub(crate) mod access;
 mod barrier;
 mod block;
+pub(crate) mod checks;
 pub(crate) mod column;
 mod fragments;
 mod isa;
 pub(crate) mod map;
 mod mufu;
 pub(crate) mod ops;
+mod schedule;
 mod space;
 mod vector;
 mod warp;
@@ -27,6 +29,7 @@ mod warp;
 pub(crate) use barrier::action as barrier_action;
 pub(crate) use block::{Block, Broken, Ran};
 pub(crate) use isa::{Handler, Operation, VectorOperation, handler, vector_handler, wide_handler};
+pub(crate) use schedule::run;
 pub(crate) use space::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_START, SHARED_WINDOW};
 
 use crate::code::Program;
@@ -34,6 +37,7 @@ use crate::count::Tally;
 use crate::fault::FaultKind;
 use crate::memory::Snapshot;
 use barrier::Barriers;
+use checks::{BlockChecks, GridChecks};
 use column::Column;
 use ops::async_copy::Copies;
 use std::sync::Mutex;
@@ -58,8 +62,22 @@ pub(crate) struct Grid<'a> {
     pub(crate) start: Instant,
     /// Where blocks add what they counted, if anybody wants to know.
     pub(crate) tally: Option<Mutex<Tally>>,
-    /// Whether anything in [`access`] watches the grid's accesses.
+    /// Whether anything below watches the grid's accesses.
     pub(crate) watched: bool,
+    pub(crate) checks: Option<GridChecks<'a>>,
+}
+
+impl Grid<'_> {
+    /// How many blocks it has.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.grid.iter().map(|&side| u64::from(side)).product()
+    }
+
+    /// The position of a block by its number.
+    pub(crate) fn position(&self, number: u64) -> [u32; 3] {
+        let [x, y, _] = self.grid.map(u64::from);
+        [number % x, number / x % y, number / x / y].map(|at| at as u32)
+    }
 }
 
 /// What one block's warps share.
@@ -71,6 +89,8 @@ pub(crate) struct BlockState {
     pub(crate) barriers: Barriers,
     /// What the block did, where that is counted.
     pub(crate) tally: Option<Tally>,
+    /// Where the grid has them.
+    pub(crate) checks: Option<Box<BlockChecks>>,
 }
 
 /// What a warp's lanes own besides registers.
@@ -102,6 +122,26 @@ pub(crate) struct Trouble {
     pub(crate) kind: FaultKind,
     pub(crate) lane: usize,
     pub(crate) detail: String,
+    pub(crate) other: Option<Other>,
+}
+
+/// Another thread that had part in it.
+#[derive(Debug)]
+pub(crate) struct Other {
+    /// Number of its block in the grid.
+    pub(crate) block: u64,
+    /// Its number in its block.
+    pub(crate) thread: u32,
+    /// The instruction, if it is known.
+    pub(crate) pc: Option<u32>,
+}
+
+impl Cx<'_> {
+    /// The checks of the grid and of the block, where there are any.
+    pub(crate) fn checks(&mut self) -> Option<(&GridChecks<'_>, &mut BlockChecks)> {
+        let block = self.block.checks.as_deref_mut()?;
+        Some((self.grid.checks.as_ref()?, block))
+    }
 }
 
 impl Trouble {
@@ -111,6 +151,7 @@ impl Trouble {
             kind,
             lane,
             detail: detail.into(),
+            other: None,
         })
     }
 }

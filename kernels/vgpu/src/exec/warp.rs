@@ -8,9 +8,6 @@ use super::{BlockState, Cx, Grid, Threads, Trouble};
 use crate::code::{Flow, Inst};
 use crate::fault::FaultKind;
 
-/// Instructions that a warp runs before another warp gets its turn.
-const QUANTUM: u32 = 4096;
-
 /// Why a warp stopped running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pause {
@@ -76,8 +73,13 @@ impl Warp {
         Some((first.pc, first.mask.trailing_zeros() as usize))
     }
 
-    /// Runs until the turn is over or nothing can run.
-    pub(crate) fn run(&mut self, grid: &Grid<'_>, block: &mut BlockState) -> Result<Pause, Stop> {
+    /// Runs `quantum` instructions, or until nothing can run.
+    pub(crate) fn run(
+        &mut self,
+        grid: &Grid<'_>,
+        block: &mut BlockState,
+        quantum: u32,
+    ) -> Result<Pause, Stop> {
         let mut turn = Turn {
             cx: Cx {
                 columns: self.columns.as_mut_ptr(),
@@ -96,6 +98,7 @@ impl Warp {
                 state: State::Ready,
             },
             stop: 0,
+            quantum,
             steps: 0,
             counted: 0,
             lanes: 0,
@@ -122,6 +125,8 @@ struct Turn<'a> {
     now: Fragment,
     /// Where it must look around for others.
     stop: u32,
+    /// Instructions that the turn has.
+    quantum: u32,
     steps: u32,
     /// PTX instructions, and the same for each lane.
     counted: u64,
@@ -149,7 +154,7 @@ impl Turn<'_> {
                     return Ok(pause);
                 }
             }
-            if self.steps >= QUANTUM {
+            if self.steps >= self.quantum {
                 return Ok(self.end_turn());
             }
             let inst = &code[self.now.pc as usize];
@@ -305,6 +310,10 @@ impl Turn<'_> {
             let Some((threads, held)) = self.cx.block.barriers.opened(id, phase) else {
                 continue;
             };
+            let warp = self.cx.threads.warp;
+            if let Some((grid, block)) = self.cx.checks() {
+                block.leave(grid, warp, (id, phase));
+            }
             let inst = &self.cx.grid.program.code[fragment.pc as usize];
             let all = |yes: bool| if yes { FULL } else { 0 };
             match inst.imm & action::MASK {
@@ -385,9 +394,15 @@ impl Turn<'_> {
         let arrived = self.cx.block.barriers.arrive(arrival);
         let phase =
             arrived.map_err(|why| Trouble::new(FaultKind::IllegalInstruction, lane, why))?;
+        let waits = inst.imm & action::MASK != action::ARRIVE;
+        let goes_on = !waits || !arrival.whole_warp;
+        let warp = self.cx.threads.warp;
+        if let Some((grid, block)) = self.cx.checks() {
+            block.arrive(grid, warp, (id, phase), goes_on);
+        }
         let (pc, rest) = (self.now.pc, self.now.mask & !mask);
         self.fragments.park(pc + 1, rest, State::Ready);
-        if inst.imm & action::MASK == action::ARRIVE {
+        if !waits {
             self.fragments.park(pc + 1, mask, State::Ready);
         } else {
             self.fragments.park(pc, mask, State::Barrier { id, phase });

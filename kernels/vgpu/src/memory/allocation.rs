@@ -9,6 +9,9 @@ pub struct Allocation {
     pub bytes: usize,
     /// Whose memory it is.
     pub kind: Kind,
+    /// Whether it is known which of its bytes were written: memory of the device that was
+    /// allocated while launches are checked, with no launch since that was not.
+    pub(crate) tracked: bool,
 }
 
 /// Whose memory an allocation is.

@@ -12,6 +12,7 @@ mod allocation;
 mod atomic;
 mod error;
 mod range;
+mod shadow;
 mod snapshot;
 mod table;
 #[cfg(test)]
@@ -19,10 +20,11 @@ mod tests;
 
 pub use allocation::{Allocation, Kind};
 pub use error::MemoryError;
+pub(crate) use shadow::{Cell, Shadow};
 pub use snapshot::Snapshot;
 
 use range::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use table::Table;
 
 /// The memory of one device, with the host memory that the device can reach.
@@ -39,6 +41,8 @@ pub struct Memory {
 struct State {
     range: Range,
     table: Table,
+    /// What is known of the bytes, once launches are checked.
+    shadow: Option<Arc<Shadow>>,
     /// Bytes of device allocations, each rounded up to [`GRANULE`].
     in_use: usize,
 }
@@ -57,6 +61,7 @@ impl Memory {
             state: Mutex::new(State {
                 range: Range::reserve(capacity),
                 table: Table::default(),
+                shadow: None,
                 in_use: 0,
             }),
         }
@@ -134,6 +139,7 @@ impl Memory {
             base: pointer as u64,
             bytes,
             kind: Kind::Registered,
+            tracked: false,
         };
         if bytes == 0 {
             return Err(MemoryError::Empty);
@@ -172,7 +178,22 @@ impl Memory {
     /// Whoever launches must see to it that nothing is freed while the launch runs.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.lock();
-        Snapshot::new(&state.table, &state.range)
+        Snapshot::new(&state.table, &state.range, state.shadow.clone())
+    }
+
+    /// Keeps track from now on of which bytes are written in allocations that are yet to come, as
+    /// far as the system has address space for it.
+    pub(crate) fn track(&self) {
+        let mut state = self.lock();
+        if state.shadow.is_none() {
+            state.shadow = Shadow::of(&state.range).map(Arc::new);
+        }
+    }
+
+    /// Forgets which bytes of the present allocations were written, since somebody is about to
+    /// write without saying so.
+    pub(crate) fn lose_track(&self) {
+        self.lock().table.lose_track();
     }
 
     /// Copies bytes from `address` on into `to`.
@@ -191,9 +212,11 @@ impl Memory {
     /// # Errors
     /// [`MemoryError::OutOfBounds`] unless one allocation holds them all.
     pub fn write(&self, address: u64, from: &[u8]) -> Result<(), MemoryError> {
-        let to = self.snapshot().check(address, from.len())?;
+        let snapshot = self.snapshot();
+        let to = snapshot.check(address, from.len())?;
         // SAFETY: as in `read`.
         unsafe { atomic::store_bytes(to, from) };
+        snapshot.mark(address, from.len());
         Ok(())
     }
 
@@ -203,6 +226,7 @@ impl Memory {
     /// [`MemoryError::OutOfBounds`] unless one allocation holds each range; nothing is copied then.
     pub fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), MemoryError> {
         let snapshot = self.snapshot();
+        let places = (to, from);
         let (to, from) = (snapshot.check(to, bytes)?, snapshot.check(from, bytes)?);
         let mut buffer = [0; 4096];
         for start in (0..bytes).step_by(buffer.len()) {
@@ -213,6 +237,7 @@ impl Memory {
                 atomic::store_bytes(to.add(start), piece);
             }
         }
+        snapshot.mark_copy(places, bytes);
         Ok(())
     }
 
@@ -222,7 +247,8 @@ impl Memory {
     /// [`MemoryError::OutOfBounds`] unless one allocation holds it all; nothing is written then.
     pub fn fill(&self, address: u64, pattern: &[u8], count: usize) -> Result<(), MemoryError> {
         let bytes = pattern.len().saturating_mul(count);
-        let to = self.snapshot().check(address, bytes)?;
+        let snapshot = self.snapshot();
+        let to = snapshot.check(address, bytes)?;
         if bytes == 0 {
             return Ok(());
         }
@@ -234,6 +260,7 @@ impl Memory {
                 atomic::store_bytes(to.add(start), &block[..(bytes - start).min(block.len())])
             };
         }
+        snapshot.mark(address, bytes);
         Ok(())
     }
 
@@ -249,13 +276,21 @@ impl State {
         }
         let no_room = MemoryError::OutOfMemory { bytes, available };
         let base = self.range.take(bytes).ok_or(no_room)?;
-        self.table.insert(Allocation { base, bytes, kind })?;
+        self.table.insert(Allocation {
+            base,
+            bytes,
+            kind,
+            tracked: kind == Kind::Device && self.shadow.is_some(),
+        })?;
         Ok(base)
     }
 
     fn give_back(&mut self, address: u64, kind: Kind) -> Result<Allocation, MemoryError> {
         let freed = self.table.remove(address, kind)?;
-        self.range.give_back(freed.base, freed.bytes);
+        let pages = self.range.give_back(freed.base, freed.bytes);
+        if let Some(shadow) = &self.shadow {
+            shadow.forget(freed.base, pages);
+        }
         Ok(freed)
     }
 }

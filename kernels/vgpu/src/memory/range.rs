@@ -62,6 +62,12 @@ impl Range {
         self.mapping.clone()
     }
 
+    /// The first address and the bytes behind it; none where nothing was reserved.
+    pub(super) fn extent(&self) -> Option<(u64, usize)> {
+        let mapping = self.mapping.as_ref()?;
+        Some((self.start, mapping.len()))
+    }
+
     /// Whether an address lies within, handed out or not.
     pub(super) fn contains(&self, address: u64) -> bool {
         (self.start..self.end).contains(&address)
@@ -88,10 +94,11 @@ impl Range {
         Some(base)
     }
 
-    /// Takes back what [`take`](Self::take) gave, and the memory behind it.
-    pub(super) fn give_back(&mut self, base: u64, bytes: usize) {
+    /// Takes back what [`take`](Self::take) gave, and the memory behind it. Returns the bytes that
+    /// went with it.
+    pub(super) fn give_back(&mut self, base: u64, bytes: usize) -> usize {
         let (Some(mut span), Some(mapping)) = (span(bytes), &self.mapping) else {
-            return;
+            return 0;
         };
         let offset = (base - self.start) as usize;
         let pages = bytes.next_multiple_of(ALIGN);
@@ -107,6 +114,7 @@ impl Range {
                 self.free.insert(base, span);
             }
         }
+        pages
     }
 }
 

@@ -1,6 +1,7 @@
 //! The allocations as one launch sees them.
 
 use super::range::Range;
+use super::shadow::Shadow;
 use super::table::Table;
 use super::{Allocation, MemoryError};
 use memmap2::MmapMut;
@@ -10,14 +11,16 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     table: Table,
+    shadow: Option<Arc<Shadow>>,
     /// Keeps the addresses mapped.
     _mapping: Option<Arc<MmapMut>>,
 }
 
 impl Snapshot {
-    pub(super) fn new(table: &Table, range: &Range) -> Snapshot {
+    pub(super) fn new(table: &Table, range: &Range, shadow: Option<Arc<Shadow>>) -> Snapshot {
         Snapshot {
             table: table.clone(),
+            shadow,
             _mapping: range.mapping(),
         }
     }
@@ -37,10 +40,46 @@ impl Snapshot {
         Some(std::ptr::with_exposed_provenance_mut(address as usize))
     }
 
+    /// The allocation that holds `bytes` at `address`, with `hint` as in [`resolve`](Self::resolve).
+    #[inline]
+    pub(crate) fn allocation(
+        &self,
+        address: u64,
+        bytes: usize,
+        hint: &mut usize,
+    ) -> Option<&Allocation> {
+        self.resolve(address, bytes, hint)?;
+        self.table.live().get(*hint)
+    }
+
+    /// What is known of the bytes besides their values, where launches are checked.
+    pub(crate) fn shadow(&self) -> Option<&Shadow> {
+        self.shadow.as_deref()
+    }
+
     /// Where `address` lies, in words: "12 bytes past the end of an allocation of 4,096 bytes at
     /// 0x7f0000010000".
     pub fn explain(&self, address: u64) -> String {
         self.table.explain(address)
+    }
+
+    /// Notes that bytes were written.
+    pub(super) fn mark(&self, address: u64, bytes: usize) {
+        if let Some(shadow) = &self.shadow {
+            shadow.mark(address, bytes);
+        }
+    }
+
+    /// Notes that bytes were copied: what was never written stays so.
+    pub(super) fn mark_copy(&self, (to, from): (u64, u64), bytes: usize) {
+        let Some(shadow) = &self.shadow else {
+            return;
+        };
+        if self.table.find(from).is_some_and(|a| a.tracked) {
+            shadow.copy(to, from, bytes);
+        } else {
+            shadow.mark(to, bytes);
+        }
     }
 
     /// The pointer to `bytes` at `address`, or the error that says where they lie.

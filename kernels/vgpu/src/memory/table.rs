@@ -65,6 +65,14 @@ impl Table {
         Ok(removed)
     }
 
+    /// Forgets which bytes were written.
+    pub(super) fn lose_track(&mut self) {
+        if self.live.iter().any(|a| a.tracked) {
+            let live = Arc::make_mut(&mut self.live);
+            live.iter_mut().for_each(|a| a.tracked = false);
+        }
+    }
+
     /// Where `address` lies, in words.
     pub(super) fn explain(&self, address: u64) -> String {
         if let Some(a) = self.find(address) {

@@ -165,6 +165,9 @@ pub struct Function<'a> {
     pub body: Option<Vec<Statement<'a>>>,
     /// `.maxntid` or `.reqntid`.
     pub max_threads: Option<[u32; 3]>,
+    /// 32-bit registers of a thread: `.pragma "gamut registers N";` in the body, which is how a
+    /// program passes on what ptxas found.
+    pub registers: Option<u32>,
     /// Line of the PTX text.
     pub line: u32,
 }

@@ -92,6 +92,7 @@ impl<'a> Parser<'a> {
             _ => Vec::new(),
         };
         let mut max_threads = None;
+        self.registers = None;
         let body = loop {
             match self.peek() {
                 Some(TokenKind::Mark('{')) => break Some(self.body(0)?),
@@ -122,6 +123,7 @@ impl<'a> Parser<'a> {
             params,
             body,
             max_threads,
+            registers: self.registers.take(),
             line,
         })
     }

@@ -15,6 +15,7 @@ pub fn parse(source: &str) -> Result<Module<'_>, PtxError> {
         tokens: tokens(source)?,
         at: 0,
         location: None,
+        registers: None,
     }
     .module()
 }
@@ -25,6 +26,8 @@ pub(super) struct Parser<'a> {
     at: usize,
     /// The last `.loc`.
     location: Option<SourceLine>,
+    /// What a pragma of the function at hand says.
+    pub(super) registers: Option<u32>,
 }
 
 impl<'a> Parser<'a> {
@@ -83,7 +86,7 @@ impl<'a> Parser<'a> {
                 }
                 Some(TokenKind::Mark(';')) => self.advance(),
                 Some(TokenKind::Word(".loc")) => self.loc()?,
-                Some(TokenKind::Word(".pragma")) => self.skip_statement(),
+                Some(TokenKind::Word(".pragma")) => self.pragma()?,
                 Some(TokenKind::Word(word)) if word.starts_with('.') => {
                     self.local_declaration(&mut statements)?;
                 }
@@ -205,6 +208,21 @@ impl<'a> Parser<'a> {
             }
             sum = sum.wrapping_add(self.integer()?);
         }
+    }
+
+    /// `.pragma` inside a function. Those that nobody knows are ignored (PTX ISA 11.4).
+    fn pragma(&mut self) -> Result<(), PtxError> {
+        self.advance();
+        while let Some(TokenKind::Text(text)) = self.peek() {
+            if let Some(number) = text.strip_prefix("gamut registers ") {
+                let registers = number.parse().ok().filter(|n| (1..=255).contains(n));
+                let wrong = || self.error(format!("{number} registers, not 1 to 255"));
+                self.registers = Some(registers.ok_or_else(wrong)?);
+            }
+            self.advance();
+            self.accept(',');
+        }
+        self.expect(';')
     }
 
     /// `.loc file line column`, with or without the place of inlining.

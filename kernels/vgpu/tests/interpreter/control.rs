@@ -94,7 +94,7 @@ fn a_spinning_lane_does_not_starve_the_others() {
          st.global.u64 [%out+8], 5;
          ret;
         SET:
-         st.global.u64 [%out], 7;",
+         st.volatile.global.u64 [%out], 7;",
         1,
         2,
         2,
@@ -122,7 +122,7 @@ fn lanes_that_arrive_alone_are_seen() {
          add.u32 %r1, %i, 1;
         MEET:
          bar.warp.sync 0xfffffffe;
-         st.global.u64 [%out], 9;",
+         st.volatile.global.u64 [%out], 9;",
         1,
         32,
         1,
@@ -151,14 +151,14 @@ fn lanes_keep_their_registers_apart() {
          ld.volatile.global.u64 %rd0, [%out];
          setp.eq.u64 %p1, %rd0, 0;
          @%p1 bra SPIN;
-         st.global.u64 [%out+8], %rd2;
+         st.volatile.global.u64 [%out+8], %rd2;
          st.global.u64 [%out+16], %rd3;
          ret;
         NARROW:
          ld.volatile.global.u32 %r0, [%out+24];
          {} {sums}
          cvt.u64.u32 %rd4, %r1;
-         st.global.u64 [%out], %rd4;",
+         st.volatile.global.u64 [%out], %rd4;",
         words_of(1)
     );
     let out = words(&body, 1, 2, 4);

@@ -1,6 +1,6 @@
 //! Counters of small kernels against counts made by hand.
 
-use crate::support::{gpu, load as module, upload};
+use crate::support::{load as module, unchecked, upload};
 use gamut_vgpu::Launch;
 use gamut_vgpu::count::{Class, Counters, Coverage, Executed, Product, Requests, Wavefronts};
 
@@ -9,7 +9,7 @@ const WORDS: usize = 8192;
 
 /// What `k(out)` with this body counts, over `blocks` blocks of `threads` threads.
 fn count(body: &str, blocks: u32, threads: u32) -> Counters {
-    let gpu = gpu();
+    let gpu = unchecked();
     let outer = ".extern .shared .align 128 .b8 memory[];";
     let module = module(&gpu, body, outer);
     let kernel = module.kernel("k").expect("the kernel");
@@ -273,7 +273,7 @@ fn waiting_lanes_count_when_they_go_on() {
 
 #[test]
 fn coverage_names_the_lines_that_did_not_run() {
-    let gpu = gpu();
+    let gpu = unchecked();
     let body = "setp.gt.u32 %p1, %i, 7;
         @%p1 mov.u32 %r1, 1;
         @!%p1 bra END;

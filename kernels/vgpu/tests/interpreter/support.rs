@@ -1,6 +1,6 @@
 //! Runs snippets of PTX on lists of inputs.
 
-use gamut_vgpu::{Fault, Gpu, Launch, Module, Properties, Report};
+use gamut_vgpu::{Fault, Gpu, Launch, Module, Options, Properties, Report};
 
 /// A device that gives up early.
 pub(crate) fn gpu() -> Gpu {
@@ -56,10 +56,36 @@ pub(crate) fn run_with(
     words: usize,
     dynamic_shared: u32,
 ) -> Run {
+    run_on(&gpu(), body, outer, blocks, threads, words, dynamic_shared)
+}
+
+/// One thread's run without the checks that look for races and the like.
+pub(crate) fn run_unchecked(body: &str, outer: &str) -> Run {
+    run_on(&unchecked(), body, outer, 1, 1, 1, 0)
+}
+
+/// A device without those checks.
+pub(crate) fn unchecked() -> Gpu {
     let gpu = gpu();
-    let module = load(&gpu, body, outer);
+    gpu.configure(Options {
+        checks: false,
+        ..Options::default()
+    });
+    gpu
+}
+
+fn run_on(
+    gpu: &Gpu,
+    body: &str,
+    outer: &str,
+    blocks: u32,
+    threads: u32,
+    words: usize,
+    dynamic_shared: u32,
+) -> Run {
+    let module = load(gpu, body, outer);
     let kernel = module.kernel("k").expect("the kernel");
-    let out = upload(&gpu, &vec![0; words]);
+    let out = upload(gpu, &vec![0; words]);
     let params = out.to_le_bytes();
     let launch = Launch {
         grid: [blocks, 1, 1],
@@ -69,7 +95,7 @@ pub(crate) fn run_with(
     };
     let result = gpu.launch(&kernel, &launch);
     Run {
-        out: download(&gpu, out, words),
+        out: download(gpu, out, words),
         result,
     }
 }

@@ -1,10 +1,10 @@
 //! `atom` and `red`.
 
-use super::memory::{imm, is_hint, place, space};
+use super::memory::{Order, imm, is_hint, place, space};
 use super::unsupported;
 use crate::code::draft::Draft;
 use crate::code::lower::Lowerer;
-use crate::code::{Opcode, Width};
+use crate::code::{Opcode, Strength, Width};
 use crate::exec::ops::address::Reach;
 use crate::exec::ops::atomic::{self, Change, flag};
 use crate::ptx::{Instruction, PtxError};
@@ -18,6 +18,7 @@ pub(super) fn lower<'m>(
     if !matches!(space, "" | "global" | "shared") {
         return Err(unsupported(l, op));
     }
+    let order = Order::of(op, Strength::Device);
     op.ignore(is_hint);
     let (Some(change), Some(ty)) = (op.find(Change::parse), op.ty()) else {
         return Err(unsupported(l, op));
@@ -65,5 +66,13 @@ pub(super) fn lower<'m>(
         results.push(l.register(result, width)?);
         flags |= flag::RESULT;
     }
-    l.push(Draft::compute(handler, results, sources).imm(imm(place.offset, flags)))
+    if order.releases {
+        l.push(super::sync::fence(order.strength))?;
+    }
+    let draft = Draft::compute(handler, results, sources).imm(imm(place.offset, flags));
+    l.push(draft.strength(order.strength))?;
+    if order.acquires {
+        l.push(super::sync::fence(order.strength))?;
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use super::{convert, unsupported};
 use crate::code::draft::{Draft, Register, Source};
 use crate::code::lower::Lowerer;
 use crate::code::names::Entity;
-use crate::code::{Opcode, Width};
+use crate::code::{Opcode, Strength, Width};
 use crate::exec::ops::address::Reach;
 use crate::exec::ops::memory::{self, Access, LoadArgument};
 use crate::exec::ops::select::{self, copy as copy_handler};
@@ -46,6 +46,36 @@ pub(super) fn is_hint(part: &str) -> bool {
         || part.starts_with("L2::64B")
         || part.starts_with("L2::128B")
         || part.starts_with("L2::256B")
+}
+
+/// How far an access reaches that is `otherwise` as strong, and the fences around it that its
+/// order stands for.
+pub(super) struct Order {
+    pub(super) strength: Strength,
+    pub(super) acquires: bool,
+    pub(super) releases: bool,
+}
+
+impl Order {
+    /// That of an opcode which is `otherwise` as strong.
+    pub(super) fn of(op: &Opcode<'_>, otherwise: Strength) -> Order {
+        let narrow = op.has("cta");
+        let both = op.has("acq_rel");
+        let acquires = op.has("acquire") || both;
+        let releases = op.has("release") || both;
+        let strong = ["relaxed", "volatile", "mmio"].map(|word| op.has(word));
+        let strong = strong.contains(&true) || acquires || releases;
+        let strength = match (strong || otherwise != Strength::Weak, narrow) {
+            (false, _) => Strength::Weak,
+            (true, true) => Strength::Block,
+            (true, false) => Strength::Device,
+        };
+        Order {
+            strength,
+            acquires,
+            releases,
+        }
+    }
 }
 
 /// The state space of an access; none is the generic one.
@@ -145,7 +175,7 @@ pub(super) fn imm(offset: i32, flags: u32) -> u64 {
 pub(super) fn access<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     let load = op.stem() != "st";
     let space = space(op);
-    let ordered = op.has("acquire") || op.has("release");
+    let order = Order::of(op, Strength::Weak);
     op.ignore(is_hint);
     let count = op.find(|part| match part {
         "v2" => Some(2),
@@ -231,8 +261,8 @@ pub(super) fn access<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instructio
             results.push(l.register(item, width)?);
         }
     }
-    if ordered && !load {
-        l.push(super::sync::fence())?;
+    if order.releases {
+        l.push(super::sync::fence(order.strength))?;
     }
     let draft = Draft::compute(handler, results.clone(), sources);
     let draft = if data.len() > 1 {
@@ -240,9 +270,10 @@ pub(super) fn access<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instructio
     } else {
         draft
     };
-    l.push(draft.imm(imm(place.offset, data.len() as u32)))?;
-    if ordered && load {
-        l.push(super::sync::fence())?;
+    let draft = draft.imm(imm(place.offset, data.len() as u32));
+    l.push(draft.strength(order.strength))?;
+    if order.acquires {
+        l.push(super::sync::fence(order.strength))?;
     }
     let extend = if ty.is_signed() {
         "cvt.s64.s32"

@@ -3,9 +3,9 @@
 use super::unsupported;
 use crate::code::draft::{Draft, Source};
 use crate::code::lower::Lowerer;
-use crate::code::{Flow, Opcode, Width};
+use crate::code::{Flow, Opcode, Strength, Width};
 use crate::exec::ops::exchange::{self, ActiveMask, Elect, Shuffle, Vote, shuffle};
-use crate::exec::ops::memory::Fence;
+use crate::exec::ops::memory::{Fence, WarpBarrier};
 use crate::exec::ops::select;
 use crate::exec::{Nothing, barrier_action as action, handler};
 use crate::ptx::{Instruction, Operand, PtxError, Type};
@@ -15,13 +15,12 @@ type Lowered = Result<(), PtxError>;
 pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction<'m>) -> Lowered {
     match op.stem() {
         "membar" | "fence" => {
-            // The scope and the kind do not matter: this is the strongest.
+            let narrow = op.has("cta");
+            // The kind does not matter: this is the strongest.
             op.ignore(|part| {
                 matches!(
                     part,
-                    "cta"
-                        | "gl"
-                        | "sys"
+                    "gl" | "sys"
                         | "gpu"
                         | "cluster"
                         | "sc"
@@ -41,7 +40,11 @@ pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction
                         | "async.shared::cta"
                 )
             });
-            l.push(fence())
+            l.push(fence(if narrow {
+                Strength::Block
+            } else {
+                Strength::Device
+            }))
         }
         "griddepcontrol" => {
             // The grid before has run to its end.
@@ -56,7 +59,7 @@ pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction
             op.has("sync");
             let [members] = l.operands(inst)?;
             let members = l.value(members, Width::W32)?;
-            let draft = Draft::compute(handler::<Nothing>(), Vec::new(), Vec::new());
+            let draft = Draft::compute(handler::<WarpBarrier>(), Vec::new(), Vec::new());
             l.push(draft.members(members))
         }
         "bar" | "barrier" => barrier(l, op, inst),
@@ -89,8 +92,8 @@ pub(super) fn lower<'m>(l: &mut Lowerer<'m>, op: &Opcode<'_>, inst: &Instruction
 }
 
 /// Orders a warp's accesses to device memory.
-pub(super) fn fence() -> Draft {
-    Draft::compute(handler::<Fence>(), Vec::new(), Vec::new())
+pub(super) fn fence(strength: Strength) -> Draft {
+    Draft::compute(handler::<Fence>(), Vec::new(), Vec::new()).strength(strength)
 }
 
 /// `bar` and `barrier`, on the warps of a block.

@@ -49,6 +49,8 @@ struct Copy {
     bytes: u8,
     /// The instruction's number.
     pc: u32,
+    /// When it began, for those who check.
+    began: u32,
 }
 
 impl Copy {
@@ -94,6 +96,7 @@ fn begin(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
         reads: [bytes as u8; LANES],
         bytes: bytes as u8,
         pc: cx.pc(inst),
+        began: 0,
     };
     if inst.flags() & SOURCE_BYTES != 0 {
         for (lane, &reads) in cx.read::<u32>(inst.c).iter().enumerate() {
@@ -126,6 +129,8 @@ fn begin(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
     }
     if cx.grid.watched {
         copy.watch(cx, mask, Action::BeginRead, Action::BeginWrite)?;
+        let warp = cx.threads.warp;
+        copy.began = cx.checks().map_or(0, |(_, block)| block.time(warp));
     }
     cx.threads.copies.pending.push(copy);
     Ok(())
@@ -182,6 +187,9 @@ fn wait(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
             kept => u64::from(copy.groups[lane]) + kept < u64::from(closed[lane]),
         });
         if cx.grid.watched && done != 0 {
+            if let Some((_, block)) = cx.checks() {
+                block.copy_began = copy.began;
+            }
             copy.watch(cx, done, Action::LateRead, Action::LateWrite)?;
         }
         copy.lanes &= !done;

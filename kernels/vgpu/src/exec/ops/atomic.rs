@@ -247,7 +247,7 @@ fn run<W: Word<R: Bits>>(cx: &mut Cx<'_>, inst: &Inst, mask: u32) -> Outcome {
             cx.write::<W::R>(inst.d)[lane] = W::R::cut(old);
         }
     }
-    Ok(())
+    cx.obtained(inst, reach, &addresses, mask)
 }
 
 /// Changes the bytes at `place` and returns the old ones.

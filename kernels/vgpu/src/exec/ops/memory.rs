@@ -121,7 +121,7 @@ impl<T: Extend<R>, R: Raw, const SPACE: u8> Operation for Load<T, R, SPACE> {
             };
             cx.set(to, mask, &out);
         }
-        Ok(())
+        cx.obtained(inst, reach(SPACE), &addresses, mask)
     }
 }
 
@@ -158,7 +158,7 @@ fn load_lanes<T: Extend<R>, R: Raw, const SPACE: u8>(
             cx.write::<R>(to)[lane] = value.extend();
         }
     }
-    Ok(())
+    cx.obtained(inst, reach(SPACE), addresses, mask)
 }
 
 /// `st`: the listed sources are the address and one element each. `flags` holds their number.
@@ -272,8 +272,26 @@ pub(crate) struct Fence;
 
 impl Operation for Fence {
     #[inline(always)]
-    fn run(_: &mut Cx<'_>, _: &Inst, _: u32) -> Outcome {
+    fn run(cx: &mut Cx<'_>, inst: &Inst, _: u32) -> Outcome {
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        let warp = cx.threads.warp;
+        if let Some((grid, block)) = cx.checks() {
+            block.fence(grid, warp, inst.strength);
+        }
+        Ok(())
+    }
+}
+
+/// `bar.warp.sync`, once its lanes are there.
+pub(crate) struct WarpBarrier;
+
+impl Operation for WarpBarrier {
+    #[inline(always)]
+    fn run(cx: &mut Cx<'_>, _: &Inst, _: u32) -> Outcome {
+        let warp = cx.threads.warp;
+        if let Some((grid, block)) = cx.checks() {
+            block.join_lanes(grid, warp);
+        }
         Ok(())
     }
 }
