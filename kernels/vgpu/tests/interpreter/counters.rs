@@ -33,11 +33,13 @@ fn load(op: &str, to: &str, stride: u32, offset: u32) -> Requests {
 }
 
 fn requests(bytes: u64, distinct_bytes: u64, sectors: u64, min_sectors: u64) -> Requests {
-    let mut all = Requests::default();
-    all.requests = 1;
-    (all.bytes, all.distinct_bytes) = (bytes, distinct_bytes);
-    (all.sectors, all.min_sectors) = (sectors, min_sectors);
-    all
+    Requests {
+        requests: 1,
+        bytes,
+        distinct_bytes,
+        sectors,
+        min_sectors,
+    }
 }
 
 #[test]
@@ -136,10 +138,12 @@ fn a_footprint_counts_a_sector_once() {
 }
 
 fn wavefronts(requests: u64, bytes: u64, wavefronts: u64, min_wavefronts: u64) -> Wavefronts {
-    let mut all = Wavefronts::default();
-    (all.requests, all.bytes) = (requests, bytes);
-    (all.wavefronts, all.min_wavefronts) = (wavefronts, min_wavefronts);
-    all
+    Wavefronts {
+        requests,
+        bytes,
+        wavefronts,
+        min_wavefronts,
+    }
 }
 
 /// The wavefronts of a warp's `op` at `memory + stride * lane`.
