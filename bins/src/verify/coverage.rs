@@ -12,18 +12,30 @@ struct Missing<'a> {
     unrun: Vec<&'a CoveredLine>,
 }
 
-/// Writes a row for each kernel and CUDA line with instructions that did not run. Kernels of one
-/// name that were compiled with several sets of macros are taken together, each with its own PTX.
+impl<'a> Missing<'a> {
+    fn add(&mut self, line: &'a CoveredLine) {
+        self.lines += 1;
+        self.unrun.extend((line.lanes == 0).then_some(line));
+    }
+}
+
+/// Writes a row for each kernel and CUDA line with instructions that did not run, and one for each
+/// kernel that was loaded and not launched. Kernels of one name that were compiled with several sets
+/// of macros are taken together, each with its own PTX.
 pub(super) fn write(kernels: &[KernelCoverage]) -> Result<(), Error> {
     type Place<'a> = (&'a str, Option<&'a SourceLine>);
     let mut places: BTreeMap<Place<'_>, Missing<'_>> = BTreeMap::new();
     let mut all = Missing::default();
+    let mut idle: BTreeMap<&str, usize> = BTreeMap::new();
     for kernel in kernels {
+        if kernel.launches == 0 {
+            *idle.entry(&kernel.kernel).or_default() += kernel.lines.len();
+        }
         for line in &kernel.lines {
-            let place = (kernel.kernel.as_str(), line.source.as_ref());
-            for missing in [places.entry(place).or_default(), &mut all] {
-                missing.lines += 1;
-                missing.unrun.extend((line.lanes == 0).then_some(line));
+            all.add(line);
+            if kernel.launches > 0 {
+                let place = (kernel.kernel.as_str(), line.source.as_ref());
+                places.entry(place).or_default().add(line);
             }
         }
     }
@@ -32,7 +44,7 @@ pub(super) fn write(kernels: &[KernelCoverage]) -> Result<(), Error> {
         "\n{unrun} of {lines} lines of PTX in {count} kernels were not run by any case\n"
     ))?;
     places.retain(|_, missing| !missing.unrun.is_empty());
-    if places.is_empty() {
+    if places.is_empty() && idle.is_empty() {
         return Ok(());
     }
     let head = ["kernel", "line", "not run", "of", "source"];
@@ -46,6 +58,16 @@ pub(super) fn write(kernels: &[KernelCoverage]) -> Result<(), Error> {
             missing.unrun.len().to_string(),
             missing.lines.to_string(),
             text.unwrap_or(ptx).to_owned(),
+        ]);
+    }
+    for (kernel, lines) in idle {
+        let [count, never] = [lines.to_string(), "never launched".to_owned()];
+        rows.push(vec![
+            kernel.to_owned(),
+            String::new(),
+            count.clone(),
+            count,
+            never,
         ]);
     }
     output::write("\n")?;

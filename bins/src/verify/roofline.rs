@@ -219,7 +219,7 @@ fn list(svg: &mut String, cases: &[(&str, Sum)]) {
         cell(136.0, "end", products);
         cell(150.0, "start", name);
     };
-    row(0, ["", "bytes", "products", "case"]);
+    row(0, ["", "× bytes", "× products", "case"]);
     for (number, (name, sum)) in (1..).zip(cases).take(LISTED) {
         let (bytes, products) = (times(sum.moved()), times(sum.products()));
         row(number, [&number.to_string(), &bytes, &products, name]);

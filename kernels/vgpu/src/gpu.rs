@@ -370,6 +370,10 @@ mod tests {
                 workers: OnceLock::from(pool.ok()),
                 ..Gpu::new(Properties::h100())
             };
+            gpu.configure(Options {
+                checks: false,
+                ..Options::default()
+            });
             let module = Module::load(TEXT, &gpu).expect("a module");
             let kernel = module.kernel("k").expect("a kernel");
             let out = gpu.memory().allocate(96 * 64 * 8).expect("memory");

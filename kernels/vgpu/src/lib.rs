@@ -10,7 +10,7 @@
 //! - `exec` runs them, a warp at a time.
 //! - [`memory`] is the device's memory.
 //! - [`count`] counts what a launch did.
-//! - `driver` exports the CUDA driver API, with streams, events and graphs.
+//! - `driver` exports the CUDA driver API.
 
 mod code;
 pub mod count;

@@ -155,15 +155,15 @@ fn generic(cx: &mut Cx<'_>, inst: &Inst, access: &Access<'_>, visit: Visit) -> O
 /// Shows an access that is about to be made to those who watch.
 fn see(cx: &mut Cx<'_>, inst: &Inst, access: &Access<'_>) -> Outcome {
     let grid = cx.grid;
+    if let Some(tally) = &mut cx.block.tally {
+        tally.access(grid.program, access);
+    }
     if let Some(checks) = &grid.checks
         && let Some(mut block) = cx.block.checks.take()
     {
         let outcome = block.access(cx, checks, inst, access);
         cx.block.checks = Some(block);
         outcome?;
-    }
-    if let Some(tally) = &mut cx.block.tally {
-        tally.access(grid.program, access);
     }
     Ok(())
 }

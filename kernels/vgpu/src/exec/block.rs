@@ -96,13 +96,8 @@ impl Block {
         self.left
     }
 
-    /// What all warps ran; what was counted goes to the grid.
-    pub(crate) fn finish(&mut self, grid: &Grid<'_>) -> Ran {
-        if let (Some(all), Some(own)) = (&grid.tally, &mut self.state.tally) {
-            all.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .absorb(own);
-        }
+    /// What all warps ran so far.
+    pub(crate) fn ran(&self) -> Ran {
         let sum = |of: fn(&Warp) -> u64| self.warps.iter().map(of).sum();
         Ran {
             lanes: sum(|w| w.lanes),
@@ -127,6 +122,7 @@ impl Block {
         self.steps += moved;
         if pause == Pause::Done {
             self.left &= !(1 << number);
+            self.hand_in(grid);
         }
         // An end may let others go on, as an instruction may.
         if moved > 0 || pause == Pause::Done {
@@ -147,6 +143,17 @@ impl Block {
         let (warp, pc, lane) = waiting.unwrap_or((0, 0, 0));
         let trouble = Trouble::new(kind, lane, detail);
         Err(self.broken(warp, Stop { pc, trouble }))
+    }
+
+    /// Adds what a block that has ended counted to the grid's tally.
+    fn hand_in(&mut self, grid: &Grid<'_>) {
+        if self.left == 0
+            && let (Some(all), Some(own)) = (&grid.tally, &mut self.state.tally)
+        {
+            all.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .absorb(own);
+        }
     }
 
     fn broken(&self, warp: u32, Stop { pc, trouble }: Stop) -> Broken {

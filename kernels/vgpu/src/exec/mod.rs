@@ -62,7 +62,7 @@ pub(crate) struct Grid<'a> {
     pub(crate) start: Instant,
     /// Where blocks add what they counted, if anybody wants to know.
     pub(crate) tally: Option<Mutex<Tally>>,
-    /// Whether anything in [`access`] watches the grid's accesses.
+    /// Whether anything below watches the grid's accesses.
     pub(crate) watched: bool,
     pub(crate) checks: Option<GridChecks<'a>>,
 }
@@ -87,10 +87,10 @@ pub(crate) struct BlockState {
     pub(crate) index: [u32; 3],
     pub(crate) shared: Vec<u8>,
     pub(crate) barriers: Barriers,
-    /// Where the grid has them.
-    pub(crate) checks: Option<Box<BlockChecks>>,
     /// What the block did, where that is counted.
     pub(crate) tally: Option<Tally>,
+    /// Where the grid has them.
+    pub(crate) checks: Option<Box<BlockChecks>>,
 }
 
 /// What a warp's lanes own besides registers.

@@ -42,7 +42,7 @@ fn parallel(
                     round &= !(1 << warp);
                 }
             }
-            Ok(block.finish(grid))
+            Ok(block.ran())
         })
         .try_reduce(Ran::default, |a, b| Ok(a.and(b)))
 }
@@ -77,8 +77,8 @@ fn random(grid: &Grid<'_>, seed: u64) -> Result<Ran, Broken> {
         };
         block.turn(grid, warp, quantum)?;
         if block.left() == 0 {
-            let mut block = running.swap_remove(place);
-            ran = ran.and(block.finish(grid));
+            let block = running.swap_remove(place);
+            ran = ran.and(block.ran());
             free.push(block);
         }
     }

@@ -48,7 +48,6 @@ fn launches_are_counted_when_they_run() {
     let words = pinned(&context, THREADS as usize);
     let address = words.as_ptr().expose_provenance() as u64;
     count(true);
-    // SAFETY: the words outlive the launches.
     let run = || launch(&stream, &add, THREADS, address, 1).unwrap();
     run();
     assert_eq!(launches().len(), 0, "it waits in its stream");

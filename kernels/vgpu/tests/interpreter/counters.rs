@@ -1,6 +1,6 @@
 //! Counters of small kernels against counts made by hand.
 
-use crate::support::{gpu, kernel, upload};
+use crate::support::{load as module, unchecked, upload};
 use gamut_vgpu::Launch;
 use gamut_vgpu::count::{Class, Counters, Coverage, Executed, Product, Requests, Wavefronts};
 
@@ -9,9 +9,10 @@ const WORDS: usize = 8192;
 
 /// What `k(out)` with this body counts, over `blocks` blocks of `threads` threads.
 fn count(body: &str, blocks: u32, threads: u32) -> Counters {
-    let gpu = gpu();
+    let gpu = unchecked();
     let outer = ".extern .shared .align 128 .b8 memory[];";
-    let kernel = kernel(&gpu, body, outer);
+    let module = module(&gpu, body, outer);
+    let kernel = module.kernel("k").expect("the kernel");
     let out = upload(&gpu, &[0; WORDS]);
     let launch = Launch {
         grid: [blocks, 1, 1],
@@ -32,11 +33,13 @@ fn load(op: &str, to: &str, stride: u32, offset: u32) -> Requests {
 }
 
 fn requests(bytes: u64, distinct_bytes: u64, sectors: u64, min_sectors: u64) -> Requests {
-    let mut all = Requests::default();
-    all.requests = 1;
-    (all.bytes, all.distinct_bytes) = (bytes, distinct_bytes);
-    (all.sectors, all.min_sectors) = (sectors, min_sectors);
-    all
+    Requests {
+        requests: 1,
+        bytes,
+        distinct_bytes,
+        sectors,
+        min_sectors,
+    }
 }
 
 #[test]
@@ -135,10 +138,12 @@ fn a_footprint_counts_a_sector_once() {
 }
 
 fn wavefronts(requests: u64, bytes: u64, wavefronts: u64, min_wavefronts: u64) -> Wavefronts {
-    let mut all = Wavefronts::default();
-    (all.requests, all.bytes) = (requests, bytes);
-    (all.wavefronts, all.min_wavefronts) = (wavefronts, min_wavefronts);
-    all
+    Wavefronts {
+        requests,
+        bytes,
+        wavefronts,
+        min_wavefronts,
+    }
 }
 
 /// The wavefronts of a warp's `op` at `memory + stride * lane`.
@@ -272,14 +277,15 @@ fn waiting_lanes_count_when_they_go_on() {
 
 #[test]
 fn coverage_names_the_lines_that_did_not_run() {
-    let gpu = gpu();
+    let gpu = unchecked();
     let body = "setp.gt.u32 %p1, %i, 7;
         @%p1 mov.u32 %r1, 1;
         @!%p1 bra END;
         mov.u32 %r1, 2;
     END:
         ret;";
-    let kernel = kernel(&gpu, body, "");
+    let module = module(&gpu, body, "");
+    let kernel = module.kernel("k").expect("the kernel");
     let out = upload(&gpu, &[0]);
     let mut coverage = Coverage::new(kernel.clone());
     let missing = |coverage: &Coverage| -> Vec<String> {

@@ -1,7 +1,6 @@
 //! Runs snippets of PTX on lists of inputs.
 
-use gamut_vgpu::{Fault, Gpu, Kernel, Launch, Module, Options, Properties, Report};
-use std::sync::Arc;
+use gamut_vgpu::{Fault, Gpu, Launch, Module, Options, Properties, Report};
 
 /// A device that gives up early.
 pub(crate) fn gpu() -> Gpu {
@@ -62,12 +61,17 @@ pub(crate) fn run_with(
 
 /// One thread's run without the checks that look for races and the like.
 pub(crate) fn run_unchecked(body: &str, outer: &str) -> Run {
+    run_on(&unchecked(), body, outer, 1, 1, 1, 0)
+}
+
+/// A device without those checks.
+pub(crate) fn unchecked() -> Gpu {
     let gpu = gpu();
     gpu.configure(Options {
         checks: false,
         ..Options::default()
     });
-    run_on(&gpu, body, outer, 1, 1, 1, 0)
+    gpu
 }
 
 fn run_on(
@@ -79,7 +83,8 @@ fn run_on(
     words: usize,
     dynamic_shared: u32,
 ) -> Run {
-    let kernel = kernel(gpu, body, outer);
+    let module = load(gpu, body, outer);
+    let kernel = module.kernel("k").expect("the kernel");
     let out = upload(gpu, &vec![0; words]);
     let params = out.to_le_bytes();
     let launch = Launch {
@@ -95,8 +100,8 @@ fn run_on(
     }
 }
 
-/// The kernel `k(out)` with this body: see [`run`].
-pub(crate) fn kernel(gpu: &Gpu, body: &str, outer: &str) -> Arc<Kernel> {
+/// A module of the kernel `k(out)` with this body.
+pub(crate) fn load(gpu: &Gpu, body: &str, outer: &str) -> Module {
     let text = module(&format!(
         "{outer}
         .visible .entry k(.param .u64 out)
@@ -113,8 +118,7 @@ pub(crate) fn kernel(gpu: &Gpu, body: &str, outer: &str) -> Arc<Kernel> {
             {body}
         }}"
     ));
-    let module = Module::load(&text, gpu).unwrap_or_else(|why| panic!("{why}"));
-    module.kernel("k").expect("the kernel")
+    Module::load(&text, gpu).unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// The words that a body leaves that must not fail.
