@@ -44,7 +44,7 @@ mod work;
 pub use batch::{Batch, Sequence};
 pub use case::{Case, Trial};
 pub use context::{Context, Device, DeviceChoice, Target};
-pub use cuda::{Assembly, Cuda, Driver, assemble};
+pub use cuda::{Assembly, Cuda, Driver, Timer, assemble};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use host::{Host, Isa};
