@@ -58,5 +58,5 @@ pub use model::{Model, SAMPLES_PER_TOKEN};
 pub use observe::{Observer, Stage};
 pub use plan::MemoryPlan;
 pub use sampling::{MAX_LOGPROBS, SamplingParams};
-pub use session::{Answer, Event, Finish, Listener, Session, Token};
+pub use session::{Answer, Event, Finish, Listener, PREFILL_CHUNK, Session, Token};
 pub use text::Piece;
