@@ -1,6 +1,7 @@
 //! Arguments, with the names that people know from llama.cpp and vLLM.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use gamut_engine::predict::{self, Ceilings};
 use gamut_engine::{DType, DeviceChoice};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -55,6 +56,24 @@ impl From<DeviceArg> for DeviceChoice {
             DeviceArg::Host => DeviceChoice::Host,
             DeviceArg::Cuda => DeviceChoice::Cuda,
             DeviceArg::Virtual => DeviceChoice::Virtual,
+        }
+    }
+}
+
+/// A GPU whose ceilings are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GpuArg {
+    /// H100 SXM.
+    H100,
+    /// H200.
+    H200,
+}
+
+impl From<GpuArg> for Ceilings {
+    fn from(arg: GpuArg) -> Ceilings {
+        match arg {
+            GpuArg::H100 => predict::H100,
+            GpuArg::H200 => predict::H200,
         }
     }
 }
@@ -228,6 +247,9 @@ pub(crate) struct InfoArgs {
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+    /// Other seed, other inputs; digests are comparable for the same one.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
@@ -270,6 +292,16 @@ pub(crate) struct BenchArgs {
     /// Checkpoint directory [default: a demo model of random weights].
     #[arg(long, short, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
+    /// A config.json, whose model gets random weights that no file holds.
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    pub(crate) random: Option<PathBuf>,
+    /// Compute the least time that a GPU takes, without one, instead of measuring.
+    #[arg(long, value_enum, value_name = "GPU")]
+    pub(crate) predict: Option<GpuArg>,
+    /// Seconds of noise to hear where no audio is given, if the model takes as many: by default one
+    /// window of the experts.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) seconds: usize,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// Prompt lengths to process.

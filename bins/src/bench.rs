@@ -3,18 +3,22 @@
 use crate::args::BenchArgs;
 use crate::error::Error;
 use crate::progress::Progress;
-use crate::{output, setup};
+use crate::setup::Weights;
+use crate::{output, predict, setup};
 use gamut_engine::SAMPLE_RATE;
 use gamut_engine::bench::{self, Row};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Seconds of noise that are heard where no audio is given, if the model takes as many: one window
-/// of the experts.
-const NOISE_SECONDS: usize = 30;
-
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
-    let opened = setup::open(args.model.as_deref(), &args.engine)?;
+    let weights = match &args.random {
+        Some(config) => Weights::Random(config),
+        None => args.model.as_ref().into(),
+    };
+    if let Some(gpu) = args.predict {
+        return predict::run(args, weights, gpu.into());
+    }
+    let opened = setup::open(weights, &args.engine)?;
     let engine = &opened.engine;
     let repetitions = args.repetitions as usize;
     let some = |counts: &[usize]| counts.iter().filter(|n| **n > 0).count();
@@ -36,7 +40,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
         }
         None => {
             let most = engine.model().config().max_audio_seconds;
-            noise(NOISE_SECONDS.min(most) * SAMPLE_RATE as usize)
+            noise(args.seconds.min(most) * SAMPLE_RATE as usize)
         }
     };
     if !args.no_stages {

@@ -3,12 +3,13 @@
 use crate::args::InspectArgs;
 use crate::error::Error;
 use crate::progress::Progress;
+use crate::setup::Weights;
 use crate::{output, setup};
 use gamut_engine::Inspection;
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Error> {
-    let opened = setup::open(Some(&args.model), &args.engine)?;
+    let opened = setup::open(Weights::Stored(&args.model), &args.engine)?;
     let audio = setup::load_audio(&opened.engine, &args.audio)?;
     let mut progress = Progress::new();
     let inspection = Inspection::run(

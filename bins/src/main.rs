@@ -9,6 +9,7 @@ mod error;
 mod info;
 mod inspect;
 mod output;
+mod predict;
 mod progress;
 mod setup;
 mod verify;

@@ -20,19 +20,40 @@ pub(crate) struct Opened {
     pub(crate) load: Duration,
 }
 
-/// Opens the checkpoint, or the demo model where none is named.
-pub(crate) fn open(model: Option<&Path>, args: &EngineArgs) -> Result<Opened, Error> {
+/// Where the weights come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Weights<'a> {
+    /// A checkpoint directory.
+    Stored(&'a Path),
+    /// A config whose model gets random ones.
+    Random(&'a Path),
+    /// The demo model.
+    Demo,
+}
+
+impl<'a> From<Option<&'a PathBuf>> for Weights<'a> {
+    fn from(model: Option<&'a PathBuf>) -> Weights<'a> {
+        model.map_or(Weights::Demo, |dir| Weights::Stored(dir))
+    }
+}
+
+/// Opens the model.
+pub(crate) fn model(weights: Weights<'_>, mmap: bool) -> Result<Model, Error> {
+    let open = |dir| Ok(Model::open(dir, &OpenOptions { mmap })?);
+    match weights {
+        Weights::Stored(dir) => open(dir),
+        Weights::Demo => open(&demo_model()?),
+        Weights::Random(config) => {
+            let config = synthetic::read_config(config).map_err(gamut_engine::Error::from)?;
+            Ok(Model::random(&config, 0)?)
+        }
+    }
+}
+
+/// Opens the model and an engine for it.
+pub(crate) fn open(weights: Weights<'_>, args: &EngineArgs) -> Result<Opened, Error> {
     let start = Instant::now();
-    let dir = match model {
-        Some(dir) => dir.to_owned(),
-        None => demo_model()?,
-    };
-    let model = Arc::new(Model::open(
-        dir,
-        &OpenOptions {
-            mmap: !args.no_mmap,
-        },
-    )?);
+    let model = Arc::new(model(weights, !args.no_mmap)?);
     let options = EngineOptions {
         device: args.device.device.into(),
         dtype: args.device.dtype.map(DType::from),
@@ -103,7 +124,7 @@ pub(crate) struct Talk {
 
 /// Opens the model, checks the parameters and lets the model hear the audio.
 pub(crate) fn talk(args: &TalkArgs) -> Result<Talk, Error> {
-    let opened = open(args.model.as_deref(), &args.engine)?;
+    let opened = open(args.model.as_ref().into(), &args.engine)?;
     let engine = &opened.engine;
     let params = sampling(engine, &args.sampling);
     params.check(engine.model().config().text.vocab_size)?;

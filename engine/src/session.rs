@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// Positions of a prompt that one step takes: a whole number of pages.
-pub(crate) const PREFILL_CHUNK: usize = 512;
+pub const PREFILL_CHUNK: usize = 512;
 
 /// A conversation about one song. A further question costs only its own tokens: what the cache
 /// holds of the conversation is not computed again.

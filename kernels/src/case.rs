@@ -158,12 +158,18 @@ impl Inputs {
     /// Inputs for a device, which holds them without rounding.
     pub(crate) fn new(cx: &Context, seed: u64) -> Inputs {
         Inputs {
-            state: seed,
             dtype: cx.dtype(),
+            ..Inputs::f32(cx, seed)
         }
     }
 
-    /// Inputs that a device holds in f32.
+    /// Inputs for a device that holds them in f32.
+    pub(crate) fn f32(cx: &Context, seed: u64) -> Inputs {
+        // An odd factor that is none of splitmix64's: salted streams do not run into each other.
+        Inputs::plain(seed.wrapping_add(cx.salt().wrapping_mul(0xd134_2543_de82_ef95)))
+    }
+
+    /// Inputs in f32, the same in every context.
     pub(crate) fn plain(seed: u64) -> Inputs {
         Inputs {
             state: seed,

@@ -155,6 +155,7 @@ pub struct Context {
     target: Target,
     arena: Arc<Arena>,
     poison: bool,
+    salt: u64,
 }
 
 /// How operations run.
@@ -187,6 +188,7 @@ impl Context {
             target: device.target(),
             arena,
             poison: false,
+            salt: 0,
         })
     }
 
@@ -199,6 +201,7 @@ impl Context {
             target,
             arena: Arena::counting(),
             poison: false,
+            salt: 0,
         }
     }
 
@@ -222,6 +225,17 @@ impl Context {
     pub fn poisoned(mut self) -> Context {
         self.poison = true;
         self
+    }
+
+    /// Makes cases draw other inputs; without it, or with 0, they are the same every time.
+    pub fn salted(mut self, salt: u64) -> Context {
+        self.salt = salt;
+        self
+    }
+
+    /// What the seeds of inputs are changed by.
+    pub(crate) fn salt(&self) -> u64 {
+        self.salt
     }
 
     /// Type of activations.
@@ -433,11 +447,14 @@ impl Context {
             Runs::On(Device::Host(device)) => host(device, out),
             Runs::On(Device::Cuda(device)) => cuda(&Launcher::Gpu(device), out)?,
             Runs::Dry(notes) => {
-                lock(&notes.calls).push((op, work));
+                let launched = || lock(&notes.needs).launches;
+                let before = launched();
                 if let Target::Cuda { dtype } = self.target {
                     let needs = &notes.needs;
                     cuda(&Launcher::Plan { dtype, needs }, out)?;
                 }
+                let launches = launched() - before;
+                lock(&notes.calls).push((op, Work { launches, ..work }));
             }
         }
         Ok(())

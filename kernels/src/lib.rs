@@ -48,7 +48,7 @@ pub use case::{Case, Trial};
 pub use context::{Context, Device, DeviceChoice, Target};
 pub use cuda::{
     Assembly, Counters, Counting, CoveredLine, Cuda, Define, Driver, Edit, Executed, Footprint,
-    Graph, KernelCoverage, Line, Requests, SourceLine, Wavefronts, assemble,
+    Graph, KernelCoverage, Line, Requests, SourceLine, Timer, Wavefronts, assemble,
 };
 pub use dtype::DType;
 pub use error::{Error, Result};

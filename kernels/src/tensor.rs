@@ -256,7 +256,7 @@ impl<'a> View<'a> {
     }
 
     /// Where the first element is on the GPU; 0 elsewhere.
-    pub(crate) fn address(&self) -> u64 {
+    pub fn address(&self) -> u64 {
         let offset = (self.offset * self.dtype.size()) as u64;
         match self.region.device() {
             Some((block, start)) => block.address() + start as u64 + offset,

@@ -33,19 +33,21 @@ impl Finding {
 }
 
 /// Runs every case of every registered operation on a device, in a workspace of just the planned
-/// size that is filled with NaN, and calls `report` with each finding. With `counting`, which must be
-/// on the same device, findings hold the counters of their launches.
+/// size that is filled with NaN, and calls `report` with each finding. Another `seed` draws other
+/// inputs; those of 0 are the ones whose digests are on record. With `counting`, which must be on the
+/// same device, findings hold the counters of their launches.
 ///
 /// # Errors
 /// If an operation refuses a case, or the device fails.
 pub fn verify(
     device: &Device,
+    seed: u64,
     counting: Option<&Counting>,
     mut report: impl FnMut(Finding),
 ) -> Result<()> {
     for op in registry() {
         for case in (op.cases)() {
-            report(verify_case(device, counting, op.name, &case)?);
+            report(verify_case(device, seed, counting, op.name, &case)?);
         }
     }
     Ok(())
@@ -58,11 +60,11 @@ pub fn verify(
 /// If the operation refuses the case, or the device fails.
 pub fn output(device: &Device, case: &Case) -> Result<Vec<f32>> {
     let (workspace, _) = case.measure(device.target())?;
-    run(device, case, workspace).map(|(found, _)| found)
+    run(device, 0, case, workspace).map(|(found, _)| found)
 }
 
-fn run(device: &Device, case: &Case, workspace: usize) -> Result<(Vec<f32>, Trial)> {
-    let cx = Context::new(device, workspace)?.poisoned();
+fn run(device: &Device, seed: u64, case: &Case, workspace: usize) -> Result<(Vec<f32>, Trial)> {
+    let cx = Context::new(device, workspace)?.poisoned().salted(seed);
     let mut trial = case.prepare(&cx)?;
     trial.load(device)?;
     let found = trial.run(&cx)?;
@@ -71,12 +73,13 @@ fn run(device: &Device, case: &Case, workspace: usize) -> Result<(Vec<f32>, Tria
 
 fn verify_case(
     device: &Device,
+    seed: u64,
     counting: Option<&Counting>,
     op: &'static str,
     case: &Case,
 ) -> Result<Finding> {
     let (workspace, work) = case.measure(device.target())?;
-    let (found, trial) = run(device, case, workspace)?;
+    let (found, trial) = run(device, seed, case, workspace)?;
     let launches = counting.map(Counting::take).transpose()?;
     let expected = trial.reference();
     let (mut max_abs, mut error, mut norm) = (0f64, 0f64, 0f64);
@@ -128,7 +131,7 @@ mod tests {
         for isa in Isa::available() {
             let host = Device::Host(Arc::new(Host::with_isa(2, isa).unwrap()));
             let mut cases = 0;
-            verify(&host, None, |finding| {
+            verify(&host, 0, None, |finding| {
                 assert!(finding.passed(), "{isa:?}: {finding:?}");
                 cases += 1;
             })

@@ -1,13 +1,14 @@
-//! Weights as they lie in a checkpoint: never copied, never widened as a whole.
+//! Weights as they lie in a checkpoint: never copied, never widened as a whole. Or random ones.
 
 use crate::error::{Error, Result};
 use crate::host::simd::{LANES, Simd};
+use crate::ops::Random;
 use crate::{DType, Target};
 use bytes::Bytes;
 use half::{bf16, f16};
 use std::fs::File;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A row-major matrix `[rows, cols]` in its stored type. Cloning shares the bytes, which may be a
 /// mapped file at any alignment. A vector is a matrix of one row.
@@ -16,9 +17,23 @@ pub struct Weight {
     dtype: DType,
     rows: usize,
     cols: usize,
-    data: Bytes,
-    /// Where `data` is mapped from.
+    data: Data,
+    /// Where the bytes are mapped from.
     file: Option<(Arc<File>, u64)>,
+}
+
+/// Where the elements come from.
+#[derive(Clone, Debug)]
+enum Data {
+    Stored(Bytes),
+    Random(Arc<Generated>),
+}
+
+/// Random elements, computed on the host only if it asks for them.
+#[derive(Debug)]
+struct Generated {
+    random: Random,
+    bytes: OnceLock<Vec<u8>>,
 }
 
 impl Weight {
@@ -39,9 +54,21 @@ impl Weight {
             dtype,
             rows,
             cols,
-            data,
+            data: Data::Stored(data),
             file: None,
         })
+    }
+
+    /// A matrix in bf16 that needs no file: a GPU computes it where it is loaded.
+    pub fn random(rows: usize, cols: usize, random: Random) -> Weight {
+        let bytes = OnceLock::new();
+        Weight {
+            dtype: DType::BF16,
+            rows,
+            cols,
+            data: Data::Random(Arc::new(Generated { random, bytes })),
+            file: None,
+        }
     }
 
     /// The same, whose bytes are mapped from `offset` of `file`. A GPU gets them by reading it.
@@ -67,7 +94,7 @@ impl Weight {
 
     /// Bytes of the matrix.
     pub fn bytes(&self) -> usize {
-        self.data.len()
+        self.rows * self.row_bytes()
     }
 
     /// Bytes of the matrix as a device holds it: a GPU in the type of its activations.
@@ -78,8 +105,33 @@ impl Weight {
         }
     }
 
-    pub(crate) fn data(&self) -> &[u8] {
-        &self.data
+    /// What tells this weight from all others as long as it lives.
+    pub(crate) fn identity(&self) -> usize {
+        match &self.data {
+            Data::Stored(bytes) => bytes.as_ptr() as usize,
+            Data::Random(generated) => Arc::as_ptr(generated) as usize,
+        }
+    }
+
+    /// The numbers that it is made of, if no file holds them.
+    pub(crate) fn generator(&self) -> Option<Random> {
+        match &self.data {
+            Data::Stored(_) => None,
+            Data::Random(generated) => Some(generated.random),
+        }
+    }
+
+    fn data(&self) -> &[u8] {
+        match &self.data {
+            Data::Stored(bytes) => bytes,
+            Data::Random(generated) => generated.bytes.get_or_init(|| {
+                let elements = (self.rows * self.cols) as u64;
+                let values: Vec<f32> = (0..elements).map(|i| generated.random.get(i)).collect();
+                let mut bytes = Vec::new();
+                self.dtype.narrow(&values, &mut bytes);
+                bytes
+            }),
+        }
     }
 
     /// Copies the bytes from `offset` on, out of the file if there is one.
@@ -89,7 +141,7 @@ impl Weight {
             use std::os::unix::fs::FileExt;
             return file.read_exact_at(to, start + offset as u64);
         }
-        to.copy_from_slice(&self.data[offset..offset + to.len()]);
+        to.copy_from_slice(&self.data()[offset..offset + to.len()]);
         Ok(())
     }
 
@@ -101,13 +153,13 @@ impl Weight {
     /// The bytes of one row.
     pub(crate) fn row(&self, row: usize) -> &[u8] {
         let bytes = self.row_bytes();
-        &self.data[row * bytes..(row + 1) * bytes]
+        &self.data()[row * bytes..(row + 1) * bytes]
     }
 
     /// One element, widened.
     pub(crate) fn get(&self, row: usize, col: usize) -> f32 {
         let at = (row * self.cols + col) * self.dtype.size();
-        let b = &self.data[at..at + self.dtype.size()];
+        let b = &self.data()[at..at + self.dtype.size()];
         match self.dtype {
             DType::F32 => f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
             DType::F16 => f16::from_le_bytes([b[0], b[1]]).to_f32(),

@@ -2,7 +2,7 @@
 
 use std::ops::Add;
 
-/// Operations done and the fewest bytes moved.
+/// Operations done, the fewest bytes moved, and the kernels launched for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Arithmetic operations; a multiply-add counts two.
@@ -10,6 +10,8 @@ pub struct Work {
     /// Bytes of inputs read once and outputs written once, in the types that the device holds them
     /// in.
     pub bytes: u64,
+    /// Kernels launched; none on the host.
+    pub launches: u64,
 }
 
 impl Work {
@@ -17,6 +19,7 @@ impl Work {
         Work {
             operations: operations as u64,
             bytes: bytes as u64,
+            launches: 0,
         }
     }
 }
@@ -28,6 +31,7 @@ impl Add for Work {
         Work {
             operations: self.operations + other.operations,
             bytes: self.bytes + other.bytes,
+            launches: self.launches + other.launches,
         }
     }
 }

@@ -31,13 +31,13 @@ impl Default for OpenOptions {
 
 /// An open checkpoint: all its parts, read, checked, and checked against each other.
 pub struct Checkpoint {
-    path: PathBuf,
-    config: Config,
-    weights: Weights,
-    tokenizer: Tokenizer,
-    chat_template: ChatTemplate,
-    generation_config: GenerationConfig,
-    end_tokens: Vec<u32>,
+    pub(crate) path: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) weights: Weights,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) chat_template: ChatTemplate,
+    pub(crate) generation_config: GenerationConfig,
+    pub(crate) end_tokens: Vec<u32>,
 }
 
 impl Checkpoint {

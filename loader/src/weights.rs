@@ -11,7 +11,9 @@ use serde::Deserialize;
 
 use crate::error::Error;
 use crate::file;
+use crate::layout::TensorSpec;
 use crate::safetensors::{SafetensorsFile, TensorInfo, TensorMap};
+use crate::synthetic::Elements;
 
 /// The weights in one file.
 const SINGLE_FILE: &str = "model.safetensors";
@@ -99,12 +101,14 @@ pub struct TensorSummary<'w> {
     pub bytes: usize,
 }
 
-/// The tensors of a checkpoint, in one file or in shards.
+/// The tensors of a checkpoint, in one file, in shards, or random and in none.
 pub struct Weights {
     /// The file that lists all tensors: the single file or the index.
     path: PathBuf,
     shards: Vec<Shard>,
     tensors: BTreeMap<String, Located>,
+    /// Of random weights, which no shard holds: what computes each tensor.
+    random: BTreeMap<String, Elements>,
 }
 
 impl fmt::Debug for Weights {
@@ -163,7 +167,29 @@ impl Weights {
             }],
             path,
             tensors,
+            random: BTreeMap::new(),
         })
+    }
+
+    /// Random weights in bf16; `path` is only named in errors.
+    pub(crate) fn random(path: &Path, specs: &[TensorSpec], seed: u64) -> Weights {
+        let dtype = DType::BF16;
+        let located = |spec: &TensorSpec| {
+            let bytes = spec.shape.iter().product::<usize>() * dtype.size();
+            let info = TensorInfo {
+                dtype: dtype.name().to_owned(),
+                shape: spec.shape.clone(),
+                offsets: (0, bytes),
+            };
+            (spec.name.clone(), Located { shard: 0, info })
+        };
+        let elements = |spec: &TensorSpec| (spec.name.clone(), Elements::new(seed, spec));
+        Weights {
+            path: path.to_owned(),
+            shards: Vec::new(),
+            tensors: specs.iter().map(located).collect(),
+            random: specs.iter().map(elements).collect(),
+        }
     }
 
     fn open_sharded(dir: &Path, path: PathBuf, mmap: bool) -> Result<Weights, Error> {
@@ -203,20 +229,58 @@ impl Weights {
             path,
             shards,
             tensors,
+            random: BTreeMap::new(),
         })
     }
 
-    /// The tensor `name`, which must have the shape `expected`.
+    /// The tensor `name`, which must have the shape `expected`. A random one is computed.
     ///
     /// Fails if it is missing, has another shape, or is not stored as F32, F16 or BF16.
     pub fn get(&self, name: &str, expected: &[usize]) -> Result<Tensor, Error> {
-        let Some(Located { shard, info }) = self.tensors.get(name) else {
+        let (Located { shard, info }, dtype) = self.find(name, expected)?;
+        let (begin, end) = info.offsets;
+        let (data, source) = match self.shards.get(*shard) {
+            Some(shard) => {
+                let source = shard.source.as_ref();
+                let source = source.map(|(file, start)| (file.clone(), start + begin as u64));
+                (shard.data.slice(begin..end), source)
+            }
+            None => {
+                let elements = self.random.get(name);
+                let bytes = elements.map(|elements| elements.bytes((end / dtype.size()) as u64));
+                (bytes.unwrap_or_default().into(), None)
+            }
+        };
+        Ok(Tensor {
+            name: name.to_owned(),
+            dtype,
+            shape: info.shape.clone(),
+            data,
+            source,
+        })
+    }
+
+    /// What computes the tensor `name`, which must have the shape `expected`, if it is a random
+    /// one: in bf16, for whoever does it better than [`Weights::get`].
+    ///
+    /// Fails as that does.
+    pub fn elements(&self, name: &str, expected: &[usize]) -> Result<Option<Elements>, Error> {
+        self.find(name, expected)?;
+        Ok(self.random.get(name).copied())
+    }
+
+    fn find(&self, name: &str, expected: &[usize]) -> Result<(&Located, DType), Error> {
+        let Some(located) = self.tensors.get(name) else {
             return Err(Error::MissingTensor {
                 path: self.path.clone(),
                 tensor: name.to_owned(),
             });
         };
-        let Shard { path, data, source } = &self.shards[*shard];
+        let info = &located.info;
+        let path = self
+            .shards
+            .get(located.shard)
+            .map_or(&self.path, |shard| &shard.path);
         let dtype = DType::from_name(&info.dtype).ok_or_else(|| Error::UnsupportedDtype {
             path: path.clone(),
             tensor: name.to_owned(),
@@ -230,16 +294,7 @@ impl Weights {
                 expected: expected.to_vec(),
             });
         }
-        let (begin, end) = info.offsets;
-        Ok(Tensor {
-            name: name.to_owned(),
-            dtype,
-            shape: info.shape.clone(),
-            data: data.slice(begin..end),
-            source: source
-                .as_ref()
-                .map(|(file, start)| (file.clone(), start + begin as u64)),
-        })
+        Ok((located, dtype))
     }
 
     /// The tensors whose names begin with `prefix` and a dot.
@@ -294,6 +349,12 @@ impl<'w> Scope<'w> {
     pub fn tensor(&self, name: &str, expected: &[usize]) -> Result<Tensor, Error> {
         self.weights
             .get(&format!("{}.{name}", self.prefix), expected)
+    }
+
+    /// What computes the tensor `name` under this scope; as [`Weights::elements`].
+    pub fn elements(&self, name: &str, expected: &[usize]) -> Result<Option<Elements>, Error> {
+        self.weights
+            .elements(&format!("{}.{name}", self.prefix), expected)
     }
 }
 

@@ -145,6 +145,20 @@ impl Bench {
     }
 }
 
+/// Bytes a second from page-locked memory to the first device, whose context becomes current.
+///
+/// # Errors
+/// If there is no device, or it fails.
+pub fn pinned_upload() -> Result<f64> {
+    let _device = Device::open()?;
+    let (stream, device) = (Stream::new()?, Buffer::new(HOST_BYTES)?);
+    let mut pinned = Pinned::new(HOST_BYTES)?;
+    pinned.bytes_mut().fill(0x3c);
+    let up = |_| device.upload_async(&pinned, 0, HOST_BYTES, &stream);
+    let times = time(&stream, REPETITIONS, up)?;
+    Ok(HOST_BYTES as f64 / f64::from(median(&times)) * 1e3)
+}
+
 fn host(stream: &Stream, device: &Buffer, report: &mut Report) -> Result<()> {
     let mut pinned = Pinned::new(2 * HOST_BYTES)?;
     pinned.bytes_mut().fill(0x3c);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The result of a probe's step.
-pub(crate) type Result<T> = std::result::Result<T, Error>;
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// A failed step.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,8 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn io(path: &Path, source: std::io::Error) -> Error {
+    /// A file or process that failed.
+    pub fn io(path: &Path, source: std::io::Error) -> Error {
         Error::Io {
             path: path.to_owned(),
             source,

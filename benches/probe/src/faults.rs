@@ -6,8 +6,9 @@
 
 use crate::driver::{Argument, Buffer, Device, Event, Function, Launch, Module, Stream, call};
 use crate::error::{Error, Result};
+use crate::process::{this_program, wait};
 use crate::report::Report;
-use crate::run::{oldest, this_program, wait};
+use crate::run::oldest;
 use cudarc::driver::sys::{CUfunction_attribute, CUstreamCaptureMode};
 use serde_json::{Value, json};
 use std::io::Read;

@@ -8,14 +8,18 @@ use std::time::Instant;
 
 /// Results of one section: an object that grows, flushed to `OUT/NAME.json`.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub struct Report {
     path: PathBuf,
     values: Map<String, Value>,
     start: Instant,
 }
 
 impl Report {
-    pub(crate) fn new(out: &Path, section: &str) -> Result<Report> {
+    /// An empty report of a section.
+    ///
+    /// # Errors
+    /// If `out` cannot be made.
+    pub fn new(out: &Path, section: &str) -> Result<Report> {
         fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
         Ok(Report {
             path: out.join(format!("{section}.json")),
@@ -25,7 +29,10 @@ impl Report {
     }
 
     /// Records what one measurement gave, or its error, and goes on.
-    pub(crate) fn add(&mut self, name: &str, measured: Result<Value>) -> Result<()> {
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn add(&mut self, name: &str, measured: Result<Value>) -> Result<()> {
         let value = measured.unwrap_or_else(|error| {
             eprintln!("  {name}: {error}");
             json!({ "error": error.to_string() })
@@ -35,7 +42,10 @@ impl Report {
     }
 
     /// Writes what there is, with the seconds so far.
-    pub(crate) fn flush(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn flush(&mut self) -> Result<()> {
         self.values
             .insert("seconds".into(), json!(self.start.elapsed().as_secs_f64()));
         let text = serde_json::to_string_pretty(&self.values).map_err(|source| Error::Json {

@@ -2,6 +2,7 @@
 
 use crate::driver::Device;
 use crate::error::{Error, Result};
+use crate::process::{this_program, wait};
 use crate::report::{self, Report};
 use crate::tensors::Tensors;
 use crate::{
@@ -10,9 +11,8 @@ use crate::{
 };
 use serde_json::{Map, json};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
-use std::{env, fs, process, thread};
+use std::{env, fs, process};
 
 /// Sections besides the groups of instructions, in order, with the seconds that each may take.
 const SECTIONS: [(&str, u64); 8] = [
@@ -124,12 +124,6 @@ pub(crate) fn versions(modules: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// This program again, with other arguments.
-pub(crate) fn this_program() -> Result<Command> {
-    let path = env::current_exe().map_err(|e| Error::io(Path::new("this program"), e))?;
-    Ok(Command::new(path))
-}
-
 fn spawn(name: &str, modules: &Path, out: &Path, limit: Duration) -> Result<String> {
     let mut command = this_program()?;
     command
@@ -139,28 +133,6 @@ fn spawn(name: &str, modules: &Path, out: &Path, limit: Duration) -> Result<Stri
         .arg(out);
     let child = command.spawn().map_err(|e| Error::io(out, e))?;
     wait(child, limit)
-}
-
-/// "ok", or how the process ended; it is stopped at the limit.
-pub(crate) fn wait(mut child: Child, limit: Duration) -> Result<String> {
-    let start = Instant::now();
-    let failed = |e| Error::io(Path::new("a section's process"), e);
-    loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            let good = status.success();
-            return Ok(if good {
-                "ok".into()
-            } else {
-                status.to_string()
-            });
-        }
-        if start.elapsed() > limit {
-            child.kill().map_err(failed)?;
-            child.wait().map_err(failed)?;
-            return Ok(format!("stopped after {} s", limit.as_secs()));
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Joins the groups' recordings in one file, and takes over the chains'.

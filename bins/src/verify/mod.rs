@@ -25,7 +25,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Error> {
     let cases: usize = registry().iter().map(|op| (op.cases)().len()).sum();
     let mut findings: Vec<Finding> = Vec::new();
     let mut progress = Progress::new();
-    gamut_kernels::verify(&device, counting.as_ref(), |finding| {
+    gamut_kernels::verify(&device, args.seed, counting.as_ref(), |finding| {
         findings.push(finding);
         progress.show("verify", findings.len(), cases);
     })?;

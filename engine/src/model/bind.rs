@@ -1,7 +1,7 @@
 //! Weights of a checkpoint as the operations take them, followed by name like a path.
 
 use crate::error::Error;
-use gamut_kernels::ops::{LayerNorm, RmsNorm};
+use gamut_kernels::ops::{Distribution, LayerNorm, Random, RmsNorm};
 use gamut_kernels::{DType, Linear, Weight};
 use gamut_loader::Scope;
 use std::fmt::Display;
@@ -17,16 +17,25 @@ impl<'a> Bind<'a> {
 
     /// The tensor `name` of `shape`, as a matrix of `shape[0]` rows; a vector is one row.
     pub(super) fn weight(&self, name: &str, shape: &[usize]) -> Result<Weight, Error> {
+        let (rows, cols) = match shape {
+            [cols] => (1, *cols),
+            [rows, inner @ ..] => (*rows, inner.iter().product()),
+            [] => (1, 1),
+        };
+        if let Some(elements) = self.0.elements(name, shape)? {
+            let random = Random {
+                state: elements.state,
+                offset: elements.offset,
+                scale: elements.scale,
+                distribution: Distribution::Uniform,
+            };
+            return Ok(Weight::random(rows, cols, random));
+        }
         let tensor = self.0.tensor(name, shape)?;
         let dtype = match tensor.dtype {
             gamut_loader::DType::F32 => DType::F32,
             gamut_loader::DType::F16 => DType::F16,
             gamut_loader::DType::BF16 => DType::BF16,
-        };
-        let (rows, cols) = match shape {
-            [cols] => (1, *cols),
-            [rows, inner @ ..] => (*rows, inner.iter().product()),
-            [] => (1, 1),
         };
         let weight = Weight::new(dtype, rows, cols, tensor.data)?;
         Ok(match tensor.source {

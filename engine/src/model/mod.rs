@@ -14,8 +14,9 @@ use expert::Expert;
 use fusion::Fusion;
 use gamut_kernels::ops::{MelBank, Rope, log_mel};
 use gamut_kernels::{Batch, Context, KvCache, Tensor, View};
-use gamut_loader::{Checkpoint, Config, OpenOptions};
+use gamut_loader::{Checkpoint, Config, OpenOptions, synthetic};
 use projector::Projector;
+use serde_json::Value;
 use std::path::Path;
 
 /// Samples of 16 kHz audio for one token: 25 tokens a second.
@@ -43,6 +44,15 @@ impl Model {
     /// that is not f32, f16 or bf16.
     pub fn open(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Model, Error> {
         Model::bind(Checkpoint::open(dir, options)?)
+    }
+
+    /// A model of random weights, which are computed on the device that they are loaded on: the one
+    /// that [`synthetic::write`] would write to files in bf16.
+    ///
+    /// # Errors
+    /// If the config is invalid.
+    pub fn random(config: &Value, seed: u64) -> Result<Model, Error> {
+        Model::bind(synthetic::checkpoint(config, seed)?)
     }
 
     fn bind(checkpoint: Checkpoint) -> Result<Model, Error> {

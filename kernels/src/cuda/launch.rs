@@ -193,6 +193,7 @@ impl Launcher<'_> {
             _ if grid.blocks.contains(&0) => Ok(()),
             Launcher::Plan { needs, .. } => {
                 let mut needs = needs.lock().unwrap_or_else(PoisonError::into_inner);
+                needs.launches += 1;
                 needs
                     .kernels
                     .insert((source.file, kernel, defines.to_vec()), source);

@@ -43,6 +43,10 @@ impl DeviceBlock {
         self.address
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Copies `from` to `offset`, behind all work before it. Pinned memory must stay as it is until
     /// the stream has come past the copy.
     pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Result<()> {

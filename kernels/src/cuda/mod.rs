@@ -14,6 +14,7 @@ mod launch;
 mod library;
 mod memory;
 mod nvrtc;
+mod timer;
 mod upload;
 mod weights;
 
@@ -27,6 +28,7 @@ pub(crate) use graph::Output;
 pub use launch::Define;
 pub(crate) use launch::{Arg, CudaSource, Grid, Launcher};
 pub(crate) use memory::DeviceBlock;
+pub use timer::Timer;
 pub(crate) use weights::Needs;
 
 use crate::DType;
@@ -191,6 +193,11 @@ impl Cuda {
         let info = self.stream.context().mem_get_info();
         let (free, _) = info.map_err(|e| driver::error("asking for free memory".to_owned(), e))?;
         Ok(free)
+    }
+
+    /// The stream that all work is queued on, for libraries that are to queue theirs behind it.
+    pub fn stream(&self) -> *mut std::ffi::c_void {
+        self.stream.cu_stream().cast()
     }
 
     /// A block of memory, not initialised.

@@ -9,6 +9,7 @@ use super::upload::Uploader;
 use super::{Cuda, DeviceBlock, Launcher};
 use crate::DType;
 use crate::error::{Error, Result};
+use crate::ops::random::{self, Random};
 use crate::weight::{Linear, Weight};
 use std::collections::HashSet;
 use std::io;
@@ -25,6 +26,8 @@ const ALIGN: usize = 256;
 pub(crate) struct Needs {
     pub(crate) weights: Vec<Need>,
     pub(crate) kernels: Kernels,
+    /// Kernels launched so far.
+    pub(crate) launches: u64,
 }
 
 impl Needs {
@@ -60,15 +63,15 @@ pub(crate) enum Need {
     Words(Arc<[u32]>),
 }
 
-/// Identifies what is loaded: its layout, and for every part where its bytes are on the host and
-/// what they are. The store keeps these alive, so no other weight can come to have the same.
+/// Identifies what is loaded: its layout, and for every part which weight it is and of what
+/// shape. The store keeps these alive, so no other weight can come to have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     layout: Layout,
     parts: Vec<Option<Part>>,
 }
 
-/// Address, rows, columns and type of a weight.
+/// Identity, rows, columns and type of a weight.
 type Part = (usize, usize, usize, DType);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,8 +86,12 @@ enum Layout {
 }
 
 fn part(weight: &Weight) -> Part {
-    let start = weight.data().as_ptr() as usize;
-    (start, weight.rows(), weight.cols(), weight.dtype())
+    (
+        weight.identity(),
+        weight.rows(),
+        weight.cols(),
+        weight.dtype(),
+    )
 }
 
 impl Key {
@@ -139,6 +146,42 @@ impl Need {
             Need::Linear(l) | Need::Convolution(l, _) => (l.outputs(), l.inputs()),
             Need::Bias(l) => (1, l.outputs()),
             Need::Words(words) => (1, words.len()),
+        }
+    }
+
+    /// The random numbers that it is made of, if it is made of nothing else.
+    fn generated(&self) -> Option<Vec<Generated>> {
+        let pitch = self.pitch();
+        let part = |weight: &Weight, start, taps| {
+            Some(Generated {
+                random: weight.generator()?,
+                start,
+                shape: (weight.rows(), weight.cols(), taps),
+            })
+        };
+        let stacked = |linear: &Linear, taps| {
+            let starts = linear.parts().iter().scan(0, |row, (weight, _)| {
+                let start = *row * pitch;
+                *row += weight.rows();
+                Some((weight, start))
+            });
+            starts
+                .map(|(weight, start)| part(weight, start, taps))
+                .collect()
+        };
+        match self {
+            Need::Weight(w) => Some(vec![part(w, 0, 1)?]),
+            Need::Linear(l) => stacked(l, 1),
+            Need::Convolution(l, taps) => stacked(l, *taps),
+            Need::Bias(l) => {
+                let starts = l.parts().iter().scan(0, |start, (weight, bias)| {
+                    let first = *start;
+                    *start += weight.rows();
+                    Some(bias.as_ref().map(|bias| part(bias, first, 1)))
+                });
+                starts.flatten().collect()
+            }
+            Need::Words(_) => None,
         }
     }
 
@@ -200,6 +243,15 @@ impl Need {
         }
         Ok(())
     }
+}
+
+/// A part of a need that is computed where it is wanted.
+struct Generated {
+    random: Random,
+    /// Elements before it.
+    start: usize,
+    /// Rows, columns, and taps of a convolution, else 1.
+    shape: (usize, usize, usize),
 }
 
 /// Memory for one row.
@@ -280,15 +332,22 @@ impl Cuda {
         }
         let bytes = missing.iter().map(|need| need.bytes(self.dtype)).sum();
         let bytes = Ord::max(bytes, ALIGN);
+        let stored = missing.iter().filter(|need| need.generated().is_none());
+        let stored = stored.map(|need| need.bytes(self.dtype)).sum();
         let block = self.allocate(bytes, "the weights")?;
-        let mut uploader = Uploader::new(self, bytes)?;
+        let mut uploader = Uploader::new(self, stored)?;
         let mut offset = 0;
         let mut places = Vec::new();
         for need in &missing {
-            let row_bytes = need.pitch() * need.dtype(self.dtype).size();
-            uploader.send((&block, offset), need.shape().0, row_bytes, |rows, to| {
-                need.read(rows, self.dtype, to)
-            })?;
+            match need.generated() {
+                Some(parts) => self.generate(need, &parts, &block, offset)?,
+                None => {
+                    let row_bytes = need.pitch() * need.dtype(self.dtype).size();
+                    uploader.send((&block, offset), need.shape().0, row_bytes, |rows, to| {
+                        need.read(rows, self.dtype, to)
+                    })?;
+                }
+            }
             let place = Place {
                 address: block.address() + offset as u64,
                 pitch: need.pitch(),
@@ -302,6 +361,24 @@ impl Cuda {
         for (key, place) in places {
             let _held = held.clone();
             weights.insert(key, Loaded { place, _held });
+        }
+        Ok(())
+    }
+
+    /// Computes the random parts of a need at `offset` of `block`; what is none of theirs is zero.
+    fn generate(
+        &self,
+        need: &Need,
+        parts: &[Generated],
+        block: &DeviceBlock,
+        offset: usize,
+    ) -> Result<()> {
+        block.fill(offset, need.bytes(self.dtype), 0)?;
+        let base = block.address() + offset as u64;
+        let gpu = Launcher::Gpu(self);
+        for part in parts {
+            let address = base + (part.start * self.dtype.size()) as u64;
+            random::launch(&gpu, part.random, address, need.pitch(), part.shape)?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ mod gather;
 mod gemm;
 mod layer_norm;
 mod log_mel;
+pub(crate) mod random;
 mod rms_norm;
 mod rope_kv;
 mod sample;
@@ -25,6 +26,7 @@ pub use gather::gather;
 pub use gemm::{gemm, gemm_add, gemm_f32, gemm_gate, gemm_gelu, gemm_swiglu};
 pub use layer_norm::{LayerNorm, layer_norm};
 pub use log_mel::{MelBank, log_mel};
+pub use random::{Distribution, Random, random};
 pub use rms_norm::{RmsNorm, rms_norm};
 pub use rope_kv::{QkNorm, Rope, rope_kv};
 pub use sample::{Draw, MOST_ALTERNATIVES, Sampled, sample};
@@ -38,7 +40,7 @@ pub struct Op {
     pub cases: fn() -> Vec<Case>,
 }
 
-/// Every operation, in the order of the forward pass.
+/// Every operation, in the order of the forward pass; what makes up inputs last.
 pub fn registry() -> Vec<Op> {
     vec![
         log_mel::LOG_MEL,
@@ -58,6 +60,7 @@ pub fn registry() -> Vec<Op> {
         gather::GATHER,
         gemm::GEMM_F32,
         sample::SAMPLE,
+        random::RANDOM,
     ]
 }
 

@@ -34,15 +34,18 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+pub use self::random::Elements;
 use self::tokenizer::{AUDIO_TOKEN, END_OF_TEXT, END_OF_TURN, Vocabulary};
-use crate::checkpoint::check_tokens;
+use crate::chat_template::ChatTemplate;
+use crate::checkpoint::{Checkpoint, check_tokens};
 use crate::config::Config;
 use crate::error::Error;
+use crate::generation_config::GenerationConfig;
 use crate::layout::{self, TensorSpec};
 use crate::tokenizer::Tokenizer;
-use crate::weights::DType;
+use crate::weights::{DType, Weights};
 
 /// ChatML with audio, as synthetic checkpoints speak it.
 const CHAT_TEMPLATE: &str = include_str!("chat_template.jinja");
@@ -127,22 +130,12 @@ pub fn tokenizer_json() -> Value {
 /// be written.
 pub fn write(dir: impl AsRef<Path>, options: &SyntheticOptions) -> Result<(), Error> {
     let dir = dir.as_ref();
-    let vocabulary = Vocabulary::new();
-    let tokenizer_json = vocabulary.to_json();
-    let mut config_json = options.config.clone();
-    if let Some(keys) = config_json.as_object_mut() {
-        keys.insert(
-            "audio_token_index".to_owned(),
-            vocabulary.added_id(AUDIO_TOKEN).into(),
-        );
-    }
-    let config_path = dir.join("config.json");
-    let config = Config::from_json(&config_path, &config_json)?;
-    let tokenizer = Tokenizer::from_bytes(
-        &dir.join("tokenizer.json"),
-        tokenizer_json.to_string().as_bytes(),
-    )?;
-    check_tokens(&config_path, &config, &tokenizer)?;
+    let Parts {
+        vocabulary,
+        config_json,
+        config,
+        ..
+    } = Parts::new(dir, &options.config)?;
     let specs = layout::tensors(&config);
     if options.shards == 0 || options.shards > specs.len() {
         return Err(Error::Shards {
@@ -154,21 +147,93 @@ pub fn write(dir: impl AsRef<Path>, options: &SyntheticOptions) -> Result<(), Er
     claim(dir)?;
     write_weights(dir, &specs, options)?;
     let generation_config = json!({
-        "eos_token_id": [vocabulary.added_id(END_OF_TURN), vocabulary.added_id(END_OF_TEXT)],
+        "eos_token_id": end_tokens(&vocabulary),
         "do_sample": false,
     });
-    let tokenizer_config = json!({
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END_OF_TURN,
-        "pad_token": END_OF_TEXT,
-    });
-    write_json(dir, "tokenizer.json", &tokenizer_json)?;
-    write_json(dir, "tokenizer_config.json", &tokenizer_config)?;
+    let mut tokenizer_config = special_tokens();
+    let class = "PreTrainedTokenizerFast".into();
+    tokenizer_config.insert("tokenizer_class".to_owned(), class);
+    write_json(dir, "tokenizer.json", &vocabulary.to_json())?;
+    write_json(dir, "tokenizer_config.json", &tokenizer_config.into())?;
     write_file(dir, "chat_template.jinja", |out| {
         out.write_all(CHAT_TEMPLATE.as_bytes())
     })?;
     write_json(dir, "generation_config.json", &generation_config)?;
     write_json(dir, "config.json", &config_json)
+}
+
+/// The checkpoint that [`write`] would write in bf16, without any file: its weights are random
+/// numbers that are computed when they are asked for.
+///
+/// # Errors
+/// If the config is invalid.
+pub fn checkpoint(config: &Value, seed: u64) -> Result<Checkpoint, Error> {
+    let path = Path::new("(random weights)");
+    let Parts {
+        vocabulary,
+        config,
+        tokenizer,
+        ..
+    } = Parts::new(path, config)?;
+    Ok(Checkpoint {
+        path: path.to_owned(),
+        weights: Weights::random(path, &layout::tensors(&config), seed),
+        tokenizer,
+        chat_template: ChatTemplate::new(path, CHAT_TEMPLATE, special_tokens())?,
+        generation_config: GenerationConfig {
+            eos_token_id: Some(end_tokens(&vocabulary)),
+            do_sample: Some(false),
+            ..GenerationConfig::default()
+        },
+        end_tokens: end_tokens(&vocabulary),
+        config,
+    })
+}
+
+/// What every synthetic checkpoint has beside its weights.
+struct Parts {
+    vocabulary: Vocabulary,
+    config_json: Value,
+    config: Config,
+    tokenizer: Tokenizer,
+}
+
+impl Parts {
+    /// Those of a config, whose placeholder becomes the tokenizer's; `dir` is only named in errors.
+    fn new(dir: &Path, config: &Value) -> Result<Parts, Error> {
+        let vocabulary = Vocabulary::new();
+        let mut config_json = config.clone();
+        if let Some(keys) = config_json.as_object_mut() {
+            let placeholder = vocabulary.added_id(AUDIO_TOKEN);
+            keys.insert("audio_token_index".to_owned(), placeholder.into());
+        }
+        let config_path = dir.join("config.json");
+        let config = Config::from_json(&config_path, &config_json)?;
+        let tokenizer = Tokenizer::from_bytes(
+            &dir.join("tokenizer.json"),
+            vocabulary.to_json().to_string().as_bytes(),
+        )?;
+        check_tokens(&config_path, &config, &tokenizer)?;
+        Ok(Parts {
+            vocabulary,
+            config_json,
+            config,
+            tokenizer,
+        })
+    }
+}
+
+/// Tokens that end an answer.
+fn end_tokens(vocabulary: &Vocabulary) -> Vec<u32> {
+    let tokens = [END_OF_TURN, END_OF_TEXT].map(|token| vocabulary.added_id(token));
+    tokens.into_iter().flatten().map(|id| id as u32).collect()
+}
+
+/// Special tokens that the template may print.
+fn special_tokens() -> Map<String, Value> {
+    let tokens = [("eos_token", END_OF_TURN), ("pad_token", END_OF_TEXT)];
+    let entries = tokens.map(|(name, token)| (name.to_owned(), token.into()));
+    Map::from_iter(entries)
 }
 
 /// Creates the directory if need be, and refuses one with anything in it.

@@ -2,6 +2,7 @@
 //! language, from the seed, the tensor's name and the element's index.
 
 use crate::layout::{Role, TensorSpec};
+use half::bf16;
 
 /// The increment of splitmix64: 2^64 divided by the golden ratio, made odd.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -21,15 +22,18 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 }
 
 /// One tensor's random elements.
-pub(super) struct Elements {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Elements {
     /// Where splitmix64 starts for this tensor.
-    state: u64,
-    offset: f32,
-    scale: f32,
+    pub state: u64,
+    /// The mean.
+    pub offset: f32,
+    /// The greatest distance from it.
+    pub scale: f32,
 }
 
 impl Elements {
-    pub(super) fn new(seed: u64, spec: &TensorSpec) -> Elements {
+    pub(crate) fn new(seed: u64, spec: &TensorSpec) -> Elements {
         let (offset, scale) = offset_and_scale(spec);
         Elements {
             state: mix(seed ^ fnv1a(spec.name.as_bytes())),
@@ -38,8 +42,14 @@ impl Elements {
         }
     }
 
+    /// The first `count` elements in bf16.
+    pub(crate) fn bytes(&self, count: u64) -> Vec<u8> {
+        let element = |index| bf16::from_f32(self.get(index)).to_le_bytes();
+        (0..count).flat_map(element).collect()
+    }
+
     /// The element at a row-major index.
-    pub(super) fn get(&self, index: u64) -> f32 {
+    pub fn get(&self, index: u64) -> f32 {
         self.offset + self.scale * self.uniform(index)
     }
 

@@ -144,9 +144,9 @@ impl Sampling {
 }
 
 /// Logits as peaked as a model's.
-pub(super) fn case_logits(vocabulary: usize) -> Vec<f32> {
+pub(super) fn case_logits(mut inputs: Inputs, vocabulary: usize) -> Vec<f32> {
     let rows = setups(vocabulary).len();
-    Inputs::plain(vocabulary as u64).normal(rows * vocabulary, 6.0)
+    inputs.normal(rows * vocabulary, 6.0)
 }
 
 /// A vocabulary that no vector divides, one of a single vector, and Qwen3's.
@@ -161,7 +161,7 @@ pub(super) fn cases() -> Vec<Case> {
 fn greedy_case(vocabulary: usize) -> Case {
     const ROWS: usize = 3;
     Case::new(format!("{ROWS}x{vocabulary}, greedy"), 1e-6, move |cx| {
-        let mut values = Inputs::plain(vocabulary as u64).normal(ROWS * vocabulary, 6.0);
+        let mut values = Inputs::f32(cx, vocabulary as u64).normal(ROWS * vocabulary, 6.0);
         for row in values.chunks_exact_mut(vocabulary) {
             row[vocabulary - 1] = row.iter().copied().fold(row[0], f32::max);
         }
@@ -197,7 +197,7 @@ fn greedy_case(vocabulary: usize) -> Case {
 
 fn case(vocabulary: usize) -> Case {
     Case::new(format!("8x{vocabulary}"), 1e-6, move |cx| {
-        let values = case_logits(vocabulary);
+        let values = case_logits(Inputs::f32(cx, vocabulary as u64), vocabulary);
         let logits = cx.upload_f32(&values, vocabulary)?;
         let wide = reference::widen(&values);
         let run = move |cx: &Context| {

@@ -2,6 +2,7 @@
 
 use super::cases::{VOCABULARIES, case_logits, reference_token, setups};
 use super::*;
+use crate::case::Inputs;
 use crate::{Device, Host, Isa, reference};
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ fn warm() -> Sampling {
 #[test]
 fn no_case_is_near_a_border() {
     for vocabulary in VOCABULARIES {
-        let logits = reference::widen(&case_logits(vocabulary));
+        let logits = reference::widen(&case_logits(Inputs::plain(vocabulary as u64), vocabulary));
         let rows = logits.chunks_exact(vocabulary);
         for (row, (x, setup)) in rows.zip(setups(vocabulary)).enumerate() {
             let (_, margin) = reference_token(x, setup.draw(row));
@@ -122,7 +123,7 @@ fn penalties_and_bias_move_the_greatest() {
 #[test]
 fn rows_do_not_depend_on_company() {
     let vocabulary = VOCABULARIES[0];
-    let values = case_logits(vocabulary);
+    let values = case_logits(Inputs::plain(vocabulary as u64), vocabulary);
     let setups = setups(vocabulary);
     let draws: Vec<_> = (0..).zip(&setups).map(|(row, s)| s.draw(row)).collect();
     let mut all = Vec::new();

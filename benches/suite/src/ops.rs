@@ -1,0 +1,88 @@
+//! Every row of [`rows`](crate::rows::rows), timed, with the peers that run in this process.
+
+use crate::error::Result;
+use crate::measure::{Times, with_work};
+use crate::options::{Options, gpu, recorded};
+use crate::peers::{blas::BlasBench, fft};
+use crate::row::{Bench, Peer, Row};
+use crate::rows::rows;
+use gamut_kernels::{Context, Timer, Work};
+use gamut_probe::report::Report;
+
+/// The dry run of a row.
+struct Planned {
+    row: Row,
+    plan: Context,
+    work: Work,
+}
+
+/// Notes the operation's own work among that of a dry run.
+struct Dry(Work);
+
+impl Bench for Dry {
+    fn run(&mut self, cx: &Context, operation: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let before = cx.work().len();
+        operation()?;
+        let calls = cx.work().split_off(before);
+        self.0 = calls.into_iter().fold(self.0, |sum, (_, work)| sum + work);
+        Ok(())
+    }
+}
+
+/// Times it.
+struct Timed<'a> {
+    timer: &'a Timer,
+    times: Option<Times>,
+}
+
+impl Bench for Timed<'_> {
+    fn run(&mut self, _: &Context, operation: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.times = Some(Times::measure(self.timer, operation)?);
+        Ok(())
+    }
+}
+
+pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
+    let device = options.open()?;
+    let cuda = gpu(&device)?;
+    let timer = Timer::new(cuda)?;
+    let mut planned = Vec::new();
+    for row in rows(&options.config()?, &options.sizes()) {
+        let (plan, mut dry) = (Context::plan(device.target()), Dry(Work::default()));
+        (row.body)(&plan, &mut dry)?;
+        let work = dry.0;
+        planned.push(Planned { row, plan, work });
+    }
+    let plans: Vec<&Context> = planned.iter().map(|planned| &planned.plan).collect();
+    device.load(&plans)?;
+    let blas = match options.is_hardware() {
+        true => Some(BlasBench::open(&device, cuda)?),
+        false => None,
+    };
+    for Planned { row, plan, work } in &planned {
+        eprintln!("  {}", row.id);
+        let time = || -> Result<Times> {
+            let cx = Context::new(&device, plan.workspace_peak())?;
+            let mut timed = Timed {
+                timer: &timer,
+                times: None,
+            };
+            (row.body)(&cx, &mut timed)?;
+            Ok(timed.times.unwrap_or(Times::new(Vec::new())))
+        };
+        let measured = time().map(|times| with_work(&times, *work));
+        report.add(&row.id, recorded(measured))?;
+        let peer = match (&row.peer, &blas) {
+            (Peer::Blas(product), Some(blas)) => Some(("cuBLASLt", blas.measure(&timer, *product))),
+            (Peer::Fft(frames, _), Some(_)) => {
+                Some(("cuFFT", fft::measure(&device, cuda, &timer, *frames)))
+            }
+            _ => None,
+        };
+        if let Some((library, measured)) = peer {
+            let measured = measured.map(|times| times.json());
+            report.add(&format!("{} | {library}", row.id), recorded(measured))?;
+        }
+    }
+    Ok(())
+}
