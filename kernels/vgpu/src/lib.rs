@@ -5,6 +5,11 @@
 //! a [`Fault`] that names the kernel, the line, the block and the thread. It is a tool for tests
 //! and for looking at kernels, never a way to serve.
 //!
+//! [`Options`] choose the order in which blocks and warps run, and whether races, copies that were
+//! not waited for and reads of bytes that nobody wrote are looked for, which by default they are. A
+//! program of the driver API sets them by `GAMUT_VGPU_OPTIONS`, such as
+//! `checks=on schedule=random:7`, or by `gamutVgpuConfigure`.
+//!
 //! - [`ptx`] reads PTX text into a syntax tree.
 //! - `code` lowers a kernel to decoded instructions with allocated registers.
 //! - `exec` runs them, a warp at a time.

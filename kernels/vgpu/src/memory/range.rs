@@ -5,8 +5,9 @@ use memmap2::{MmapMut, MmapOptions, UncheckedAdvice};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The bytes of address space to ask for: enough for days of never using an address twice.
-const RESERVE: usize = 1 << 40;
+/// The bytes of address space to ask for: enough for long runs that never use an address twice, and
+/// little enough that dozens of devices with their shadows, five times as large, fit a process.
+const RESERVE: usize = 1 << 38;
 
 /// Where spans start, in bytes, and what they are rounded up to: any system's page.
 const ALIGN: usize = 1 << 16;

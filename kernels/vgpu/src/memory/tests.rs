@@ -192,7 +192,7 @@ fn a_snapshot_keeps_what_it_saw() {
 
 #[test]
 fn spans_are_used_again_once_the_range_is_full() {
-    // More than the reserved 2^40 bytes in total, never more than a thirty-second of it at once.
+    // More than the reserved 2^38 bytes in total, never more than an eighth of it at once.
     let memory = Memory::new(1 << 36);
     for _ in 0..64 {
         let (a, b) = (

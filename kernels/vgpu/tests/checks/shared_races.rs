@@ -92,7 +92,7 @@ fn lanes_of_a_warp() {
 
 #[test]
 fn matrices_are_read_by_all_lanes() {
-    let load = |between: &str| {
+    let load = |between: &str, behind: &str| {
         format!(
             "mad.lo.u32 %r0, %i, 16, %s;
              xor.b32 %r1, %i, 1;
@@ -100,11 +100,14 @@ fn matrices_are_read_by_all_lanes() {
              st.shared.v4.u32 [%r2], {{%i, %i, %i, %i}};  // write
              {between}
              ldmatrix.sync.aligned.m8n8.x4.shared.b16 {{%r4, %r5, %r6, %r7}}, [%r0];  // read
-             st.shared.v4.u32 [%r2], {{%i, %i, %i, %i}};"
+             {behind}
+             st.shared.v4.u32 [%r2], {{%i, %i, %i, %i}};  // again"
         )
     };
-    block(32, &load("")).finds(RACE, ["// write", "// read"]);
-    block(32, &load("bar.warp.sync -1;")).is_clean();
+    let sync = "bar.warp.sync -1;";
+    block(32, &load("", sync)).finds(RACE, ["// write", "// read"]);
+    block(32, &load(sync, "")).finds(RACE, ["// read", "// again"]);
+    block(32, &load(sync, sync)).is_clean();
 }
 
 #[test]

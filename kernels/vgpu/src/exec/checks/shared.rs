@@ -55,7 +55,7 @@ impl BlockChecks {
         let stamp = actor.record();
         let (reads, writes) = (reads(access.action), writes(access.action));
         let late = access.action == Action::LateWrite;
-        // A warp's own matrix loads read for all lanes, at once.
+        // What matrix loads read goes to all lanes of the warp.
         let together = inst.flow == Flow::Aligned && reads;
         let strong = inst.strength != Strength::Weak;
         for lane in lanes_of(access.mask) {
@@ -109,7 +109,7 @@ impl BlockChecks {
                     }
                 }
                 if reads {
-                    cell.add_read(record, if together { 0 } else { 1 << lane }, strong);
+                    cell.add_read(record, if together { u32::MAX } else { 1 << lane }, strong);
                 }
                 if let Some(place) = self.shared.get_mut(word as usize) {
                     *place = cell;
