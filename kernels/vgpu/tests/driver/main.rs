@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
+mod checked;
 mod copies;
 mod counting;
 mod devices;
