@@ -406,7 +406,9 @@ fn embed_row(text: &TextConfig, rows: usize) -> Row {
             let table = weight(vocab, d, 1.0);
             let token = |i: usize| Source::Token((i * 7919 % vocab) as u32).index();
             let sources = cx.table((0..rows).map(token).collect())?;
-            bench.run(cx, &mut || Ok(drop(embed(cx, &table, None, sources.indices())?)))
+            bench.run(cx, &mut || {
+                Ok(drop(embed(cx, &table, None, sources.indices())?))
+            })
         },
     )
 }
