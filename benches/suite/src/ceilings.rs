@@ -62,7 +62,10 @@ fn copy(device: &Device, timer: &Timer, (rows, cols): (usize, usize)) -> Result<
     let bytes = 2 * rows * cols;
     let cx = Context::new(device, 2 * bytes + 4096)?;
     let x = normal(&cx, rows, cols)?;
-    let times = Times::measure(timer, &mut || Ok(drop(cx.copy(x.view())?)))?;
+    let times = Times::measure(timer, &mut || {
+        drop(cx.copy(x.view())?);
+        Ok(())
+    })?;
     let mut value = times.json();
     value["bytes_per_second"] = json!(2.0 * bytes as f64 / times.median().as_secs_f64());
     Ok(value)

@@ -4,9 +4,9 @@ use crate::error::Result;
 use crate::measure::{Times, with_work};
 use crate::options::{Options, gpu, recorded};
 use crate::peers::{blas::BlasBench, fft};
-use crate::row::{Bench, Peer, Row};
+use crate::row::{Bench, Operation, Peer, Row};
 use crate::rows::rows;
-use gamut_kernels::{Context, Timer, Work};
+use gamut_kernels::{Context, Device, Timer, Work};
 use gamut_probe::report::Report;
 
 /// The dry run of a row.
@@ -20,24 +20,28 @@ struct Planned {
 struct Dry(Work);
 
 impl Bench for Dry {
-    fn run(&mut self, cx: &Context, operation: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    fn run(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()> {
         let before = cx.work().len();
-        operation()?;
+        operation(cx)?;
         let calls = cx.work().split_off(before);
         self.0 = calls.into_iter().fold(self.0, |sum, (_, work)| sum + work);
         Ok(())
     }
 }
 
-/// Times it.
+/// Loads its weights and times it.
 struct Timed<'a> {
+    device: &'a Device,
     timer: &'a Timer,
     times: Option<Times>,
 }
 
 impl Bench for Timed<'_> {
-    fn run(&mut self, _: &Context, operation: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-        self.times = Some(Times::measure(self.timer, operation)?);
+    fn run(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()> {
+        let plan = Context::plan(self.device.target());
+        operation(&plan)?;
+        self.device.load(&[&plan])?;
+        self.times = Some(Times::measure(self.timer, &mut || operation(cx))?);
         Ok(())
     }
 }
@@ -53,8 +57,6 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
         let work = dry.0;
         planned.push(Planned { row, plan, work });
     }
-    let plans: Vec<&Context> = planned.iter().map(|planned| &planned.plan).collect();
-    device.load(&plans)?;
     let blas = match options.is_hardware() {
         true => Some(BlasBench::open(&device, cuda)?),
         false => None,
@@ -64,6 +66,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
         let time = || -> Result<Times> {
             let cx = Context::new(&device, plan.workspace_peak())?;
             let mut timed = Timed {
+                device: &device,
                 timer: &timer,
                 times: None,
             };

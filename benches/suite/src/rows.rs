@@ -41,7 +41,10 @@ fn mel(config: &Config, sizes: &Sizes) -> Row {
         Peer::Fft(frames, torch),
         move |cx, bench| {
             let bank = MelBank::new(bins)?;
-            bench.run(cx, &mut || Ok(drop(log_mel(cx, &samples, &bank)?)))
+            bench.run(cx, &mut |cx| {
+                drop(log_mel(cx, &samples, &bank)?);
+                Ok(())
+            })
         },
     )
 }
@@ -69,7 +72,10 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
                     positions: weight(frames, d, 0.1),
                 };
                 let mel = cx.upload_f32(&noise(bins * 2 * frames), 2 * frames)?;
-                bench.run(cx, &mut || Ok(drop(conv_stem(cx, &mel, &stem)?)))
+                bench.run(cx, &mut |cx| {
+                    drop(conv_stem(cx, &mel, &stem)?);
+                    Ok(())
+                })
             },
         ));
     }
@@ -100,7 +106,10 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
                     Qkv { q, k, v }
                 };
                 let problems: Vec<Qkv<'_>> = (0..windows).map(problem).collect();
-                bench.run(cx, &mut || Ok(drop(attention(cx, heads, &problems)?)))
+                bench.run(cx, &mut |cx| {
+                    drop(attention(cx, heads, &problems)?);
+                    Ok(())
+                })
             },
         ),
         product("expert out", Kind::Add, rows, d, vec![(d, true)]),
@@ -112,7 +121,7 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
             move |cx, bench| {
                 let x = normal(cx, rows, d)?;
                 let mut y = cx.tensor(rows / 2, d)?;
-                bench.run(cx, &mut || Ok(avg_pool(cx, &x, &mut y)?))
+                bench.run(cx, &mut |cx| Ok(avg_pool(cx, &x, &mut y)?))
             },
         ),
     ]);
@@ -142,7 +151,10 @@ fn fusion(config: &Config, sizes: &Sizes) -> Vec<Row> {
                     k: kv.block(row, n, 0, d),
                     v: kv.block(row, n, d, d),
                 });
-                bench.run(cx, &mut || Ok(drop(attention(cx, heads, &problems)?)))
+                bench.run(cx, &mut |cx| {
+                    drop(attention(cx, heads, &problems)?);
+                    Ok(())
+                })
             },
         ),
         product("fusion out", Kind::Add, n, d, vec![(d, true)]),
@@ -178,7 +190,10 @@ fn prefill(text: &TextConfig, sizes: &Sizes) -> Vec<Row> {
         move |cx, bench| {
             let x = normal(cx, positions, d)?;
             let last = cx.table(vec![positions as i32 - 1])?;
-            bench.run(cx, &mut || Ok(drop(gather(cx, &x, last.indices())?)))
+            bench.run(cx, &mut |cx| {
+                drop(gather(cx, &x, last.indices())?);
+                Ok(())
+            })
         },
     ));
     rows
@@ -220,7 +235,10 @@ fn decode(text: &TextConfig, sizes: &Sizes, batch: usize) -> Vec<Row> {
                 alternatives: 0,
             };
             let draws: Vec<Draw<'_>> = (0..batch as u64).map(draw).collect();
-            bench.run(cx, &mut || Ok(drop(sample(cx, &logits, &draws)?)))
+            bench.run(cx, &mut |cx| {
+                drop(sample(cx, &logits, &draws)?);
+                Ok(())
+            })
         },
     ));
     rows
@@ -316,7 +334,10 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
                     weight: ones(d),
                     eps: 1e-6,
                 };
-                bench.run(cx, &mut || Ok(drop(rms_norm(cx, &x, &norm)?)))
+                bench.run(cx, &mut |cx| {
+                    drop(rms_norm(cx, &x, &norm)?);
+                    Ok(())
+                })
             },
         ),
         product(
@@ -334,7 +355,7 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
             let mut qkv = normal(cx, rows, width)?;
             let (sequences, norm) = (sequences(span, &tables), norm());
             let batch = cx.batch(&sequences)?;
-            bench.run(cx, &mut || {
+            bench.run(cx, &mut |cx| {
                 Ok(rope_kv(cx, &mut qkv, &batch, &norm, &rope, &mut cache, 0)?)
             })
         }),
@@ -364,8 +385,9 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
                 let x = normal(cx, rows, q)?;
                 let sequences = sequences(span, &tables);
                 let batch = cx.batch(&sequences)?;
-                bench.run(cx, &mut || {
-                    Ok(drop(attention_paged(cx, &x, &batch, &cache, 0)?))
+                bench.run(cx, &mut |cx| {
+                    drop(attention_paged(cx, &x, &batch, &cache, 0)?);
+                    Ok(())
                 })
             },
         ),
@@ -406,8 +428,9 @@ fn embed_row(text: &TextConfig, rows: usize) -> Row {
             let table = weight(vocab, d, 1.0);
             let token = |i: usize| Source::Token((i * 7919 % vocab) as u32).index();
             let sources = cx.table((0..rows).map(token).collect())?;
-            bench.run(cx, &mut || {
-                Ok(drop(embed(cx, &table, None, sources.indices())?))
+            bench.run(cx, &mut |cx| {
+                drop(embed(cx, &table, None, sources.indices())?);
+                Ok(())
             })
         },
     )
@@ -424,7 +447,10 @@ fn layer_norm_row(place: &str, rows: usize, d: usize) -> Row {
                 bias: weight(1, d, 0.05),
                 eps: 1e-5,
             };
-            bench.run(cx, &mut || Ok(drop(layer_norm(cx, &x, &norm)?)))
+            bench.run(cx, &mut |cx| {
+                drop(layer_norm(cx, &x, &norm)?);
+                Ok(())
+            })
         },
     )
 }
@@ -468,7 +494,7 @@ fn product(place: &str, kind: Kind, m: usize, k: usize, outputs: Vec<(usize, boo
                 Kind::Add => normal(cx, m, n)?,
                 _ => cx.tensor(0, 0)?,
             };
-            bench.run(cx, &mut || {
+            bench.run(cx, &mut |cx| {
                 match kind {
                     Kind::Gemm => drop(gemm(cx, &x, &w)?),
                     Kind::F32 => drop(gemm_f32(cx, &x, &w)?),
