@@ -20,6 +20,10 @@ struct Planned {
 struct Dry(Work);
 
 impl Bench for Dry {
+    fn prepare(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()> {
+        operation(cx)
+    }
+
     fn run(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()> {
         let before = cx.work().len();
         operation(cx)?;
@@ -37,10 +41,15 @@ struct Timed<'a> {
 }
 
 impl Bench for Timed<'_> {
-    fn run(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()> {
+    fn prepare(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()> {
         let plan = Context::plan(self.device.target());
         operation(&plan)?;
         self.device.load(&[&plan])?;
+        operation(cx)
+    }
+
+    fn run(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()> {
+        self.prepare(cx, operation)?;
         self.times = Some(Times::measure(self.timer, &mut || operation(cx))?);
         Ok(())
     }

@@ -12,6 +12,9 @@ pub(crate) type Operation<'a> = dyn FnMut(&Context) -> Result<()> + 'a;
 
 /// Runs an operation.
 pub(crate) trait Bench {
+    /// Runs it once, to make inputs of another.
+    fn prepare(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()>;
+
     /// Runs it, as often as it takes, on `cx` or without computing.
     fn run(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()>;
 }

@@ -379,7 +379,9 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
                         };
                         let whole = [sequence];
                         let batch = cx.batch(&whole)?;
-                        rope_kv(cx, &mut qkv, &batch, &norm, &rope, &mut cache, 0)?;
+                        bench.prepare(cx, &mut |cx| {
+                            Ok(rope_kv(cx, &mut qkv, &batch, &norm, &rope, &mut cache, 0)?)
+                        })?;
                     }
                 }
                 let x = normal(cx, rows, q)?;
