@@ -52,15 +52,16 @@ impl Runner {
             })
         };
         let theta = text.rope_theta as f32;
+        let kv = KvCache::new(
+            &context(plan.kv)?,
+            text.num_hidden_layers,
+            pages,
+            text.num_key_value_heads,
+            text.head_dim,
+        )?;
         Ok(Runner {
             rope: Rope::new(&context(plan.rope)?, theta, text.head_dim, pages * PAGE)?,
-            kv: KvCache::new(
-                &context(plan.kv)?,
-                text.num_hidden_layers,
-                pages,
-                text.num_key_value_heads,
-                text.head_dim,
-            )?,
+            kv,
             cx: Context::new(device, plan.workspace as usize)?,
             graphs: match device {
                 Device::Host(_) => None,
