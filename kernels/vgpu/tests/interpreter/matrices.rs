@@ -296,6 +296,7 @@ fn matrices_move_through_shared_memory() {
         "ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r4, %r5}, [%r12];
          movmatrix.sync.aligned.m8n8.trans.b16 %r20, %r4;
          mad.lo.u32 %r13, %i, -32, %r12;
+         bar.warp.sync -1;
          stmatrix.sync.aligned.m8n8.x2.shared.b16 [%r13], {%r5, %r4};
          bar.warp.sync -1;
          setp.lt.u32 %p0, %i, 16;
