@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     let cuda = gpu(&device)?;
     let timer = Timer::new(cuda)?;
     let mut planned = Vec::new();
-    for row in rows(&options.config()?, &options.sizes()) {
+    for row in rows(&options.config()?, &options.sizes())? {
         let (plan, mut dry) = (Context::plan(device.target()), Dry(Work::default()));
         (row.body)(&plan, &mut dry)?;
         let work = dry.0;
@@ -85,4 +85,46 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::BlasPeer;
+    use crate::sizes::Sizes;
+    use gamut_kernels::{DType, Target};
+    use gamut_loader::{Config, synthetic};
+    use std::path::Path;
+
+    /// At GaMMA-8B's size every row is valid, fits a GPU, and products do what their peers do.
+    #[test]
+    fn a_song_can_be_planned() {
+        let path = Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../configs/gamma-8b.json"
+        ));
+        let config = Config::from_json(path, &synthetic::read_config(path).unwrap()).unwrap();
+        for row in rows(&config, &Sizes::SONG).unwrap() {
+            let plan = Context::plan(Target::Cuda { dtype: DType::BF16 });
+            let mut dry = Dry(Work::default());
+            (row.body)(&plan, &mut dry).unwrap();
+            let (
+                Work {
+                    operations,
+                    bytes,
+                    launches,
+                },
+                name,
+            ) = (dry.0, &row.id);
+            assert!(bytes > 0 && launches > 0, "{name}");
+            assert!(
+                plan.workspace_peak() < 8 << 30,
+                "{name}: {}",
+                plan.workspace_peak()
+            );
+            if let Peer::Blas(BlasPeer { m, k, n, .. }) = row.peer {
+                assert_eq!(operations, 2 * (m * k * n) as u64, "{name}");
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The operations of the model's forward pass, at the sizes of a song.
 
+use crate::error::Result;
 use crate::row::{BlasPeer, Peer, Row, Then};
 use crate::sizes::Sizes;
 use gamut_kernels::ops::{
@@ -15,8 +16,11 @@ use serde_json::json;
 const SAMPLES: (usize, usize, usize) = (480_000, 16_000, 160);
 
 /// Every row for a model.
-pub(crate) fn rows(config: &Config, sizes: &Sizes) -> Vec<Row> {
-    let mut rows = vec![mel(config, sizes)];
+///
+/// # Errors
+/// If the model has no such spectrogram.
+pub(crate) fn rows(config: &Config, sizes: &Sizes) -> Result<Vec<Row>> {
+    let mut rows = vec![mel(config, sizes)?];
     let mut windows = vec![1, sizes.windows];
     windows.dedup();
     for windows in windows {
@@ -27,23 +31,22 @@ pub(crate) fn rows(config: &Config, sizes: &Sizes) -> Vec<Row> {
     for batch in sizes.batches {
         rows.extend(decode(&config.text, sizes, batch));
     }
-    rows
+    Ok(rows)
 }
 
-fn mel(config: &Config, sizes: &Sizes) -> Row {
+fn mel(config: &Config, sizes: &Sizes) -> Result<Row> {
     let (bins, seconds) = (config.temporal.num_mel_bins, sizes.seconds);
     let samples = noise(seconds * SAMPLES.1);
     let windows = samples.len().div_ceil(SAMPLES.0);
     let frames = windows * SAMPLES.0 / SAMPLES.2;
     let torch = json!({ "op": "log_mel", "windows": windows, "bins": bins });
-    Row::new(
+    // Its tables are loaded once.
+    let bank = MelBank::new(bins)?;
+    Ok(Row::new(
         format!("log_mel {seconds} s, samples copied"),
         Peer::Fft(frames, torch),
-        move |cx, bench| {
-            let bank = MelBank::new(bins)?;
-            bench.run(cx, &mut || Ok(drop(log_mel(cx, &samples, &bank)?)))
-        },
-    )
+        move |cx, bench| bench.run(cx, &mut || Ok(drop(log_mel(cx, &samples, &bank)?))),
+    ))
 }
 
 /// A layer of an expert over the frames of some windows; the stem takes one window.
@@ -520,4 +523,34 @@ fn ones(cols: usize) -> Weight {
         ..Random::normal(cols as u64, 0.1)
     };
     Weight::random(1, cols, random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gamut_loader::synthetic::demo_config;
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    #[test]
+    fn rows_have_names_of_their_own() {
+        let config = Config::from_json(Path::new("c"), &demo_config()).unwrap();
+        for sizes in [Sizes::SONG, Sizes::DRY] {
+            let rows = rows(&config, &sizes).unwrap();
+            let names: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+            assert_eq!(names.len(), rows.len());
+        }
+    }
+
+    #[test]
+    fn every_page_has_one_owner() {
+        let spans = Spans {
+            sequences: 32,
+            start: 7600,
+            rows: 1,
+        };
+        let pages: HashSet<u32> = spans.tables().into_iter().flatten().collect();
+        assert_eq!(pages.len(), 32 * 119);
+        assert_eq!(pages.iter().max(), Some(&(32 * 119 - 1)));
+    }
 }
