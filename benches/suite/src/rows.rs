@@ -45,7 +45,7 @@ fn mel(config: &Config, sizes: &Sizes) -> Result<Row> {
     Ok(Row::new(
         format!("log_mel {seconds} s, samples copied"),
         Peer::Fft(frames, torch),
-        move |cx, bench| bench.run(cx, &mut || Ok(drop(log_mel(cx, &samples, &bank)?))),
+        move |cx, bench| bench.run(cx, &mut || done(log_mel(cx, &samples, &bank))),
     ))
 }
 
@@ -72,7 +72,7 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
                     positions: weight(frames, d, 0.1),
                 };
                 let mel = cx.upload_f32(&noise(bins * 2 * frames), 2 * frames)?;
-                bench.run(cx, &mut || Ok(drop(conv_stem(cx, &mel, &stem)?)))
+                bench.run(cx, &mut || done(conv_stem(cx, &mel, &stem)))
             },
         ));
     }
@@ -103,7 +103,7 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
                     Qkv { q, k, v }
                 };
                 let problems: Vec<Qkv<'_>> = (0..windows).map(problem).collect();
-                bench.run(cx, &mut || Ok(drop(attention(cx, heads, &problems)?)))
+                bench.run(cx, &mut || done(attention(cx, heads, &problems)))
             },
         ),
         product("expert out", Kind::Add, rows, d, vec![(d, true)]),
@@ -115,7 +115,7 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
             move |cx, bench| {
                 let x = normal(cx, rows, d)?;
                 let mut y = cx.tensor(rows / 2, d)?;
-                bench.run(cx, &mut || Ok(avg_pool(cx, &x, &mut y)?))
+                bench.run(cx, &mut || done(avg_pool(cx, &x, &mut y)))
             },
         ),
     ]);
@@ -145,7 +145,7 @@ fn fusion(config: &Config, sizes: &Sizes) -> Vec<Row> {
                     k: kv.block(row, n, 0, d),
                     v: kv.block(row, n, d, d),
                 });
-                bench.run(cx, &mut || Ok(drop(attention(cx, heads, &problems)?)))
+                bench.run(cx, &mut || done(attention(cx, heads, &problems)))
             },
         ),
         product("fusion out", Kind::Add, n, d, vec![(d, true)]),
@@ -180,7 +180,7 @@ fn prefill(text: &TextConfig, sizes: &Sizes) -> Vec<Row> {
         Peer::Torch(json!({ "op": "gather", "rows": positions, "cols": d })),
         move |cx, bench| {
             let x = normal(cx, positions, d)?;
-            bench.run(cx, &mut || Ok(drop(gather(cx, &x, &[positions - 1])?)))
+            bench.run(cx, &mut || done(gather(cx, &x, &[positions - 1])))
         },
     ));
     rows
@@ -222,7 +222,7 @@ fn decode(text: &TextConfig, sizes: &Sizes, batch: usize) -> Vec<Row> {
                 alternatives: 0,
             };
             let draws: Vec<Draw<'_>> = (0..batch as u64).map(draw).collect();
-            bench.run(cx, &mut || Ok(drop(sample(cx, &logits, &draws)?)))
+            bench.run(cx, &mut || done(sample(cx, &logits, &draws)))
         },
     ));
     rows
@@ -318,7 +318,7 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
                     weight: ones(d),
                     eps: 1e-6,
                 };
-                bench.run(cx, &mut || Ok(drop(rms_norm(cx, &x, &norm)?)))
+                bench.run(cx, &mut || done(rms_norm(cx, &x, &norm)))
             },
         ),
         product(
@@ -337,7 +337,7 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
             let (sequences, norm) = (sequences(span, &tables), norm());
             let batch = cx.batch(&sequences)?;
             bench.run(cx, &mut || {
-                Ok(rope_kv(cx, &mut qkv, &batch, &norm, &rope, &mut cache, 0)?)
+                done(rope_kv(cx, &mut qkv, &batch, &norm, &rope, &mut cache, 0))
             })
         }),
         Row::new(
@@ -366,9 +366,7 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
                 let x = normal(cx, rows, q)?;
                 let sequences = sequences(span, &tables);
                 let batch = cx.batch(&sequences)?;
-                bench.run(cx, &mut || {
-                    Ok(drop(attention_paged(cx, &x, &batch, &cache, 0)?))
-                })
+                bench.run(cx, &mut || done(attention_paged(cx, &x, &batch, &cache, 0)))
             },
         ),
         product(&format!("{place} o"), Kind::Add, rows, q, vec![(d, false)]),
@@ -408,7 +406,7 @@ fn embed_row(text: &TextConfig, rows: usize) -> Row {
             let table = weight(vocab, d, 1.0);
             let token = |i: usize| Source::Token((i * 7919 % vocab) as u32);
             let sources: Vec<Source> = (0..rows).map(token).collect();
-            bench.run(cx, &mut || Ok(drop(embed(cx, &table, None, &sources)?)))
+            bench.run(cx, &mut || done(embed(cx, &table, None, &sources)))
         },
     )
 }
@@ -424,7 +422,7 @@ fn layer_norm_row(place: &str, rows: usize, d: usize) -> Row {
                 bias: weight(1, d, 0.05),
                 eps: 1e-5,
             };
-            bench.run(cx, &mut || Ok(drop(layer_norm(cx, &x, &norm)?)))
+            bench.run(cx, &mut || done(layer_norm(cx, &x, &norm)))
         },
     )
 }
@@ -481,6 +479,12 @@ fn product(place: &str, kind: Kind, m: usize, k: usize, outputs: Vec<(usize, boo
             })
         },
     )
+}
+
+/// Of an operation only whether it was queued.
+pub(crate) fn done<T>(result: gamut_kernels::Result<T>) -> Result<()> {
+    result?;
+    Ok(())
 }
 
 /// Activations as they come.
