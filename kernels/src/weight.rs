@@ -29,6 +29,13 @@ enum Data {
     Random(Arc<Generated>),
 }
 
+/// Which elements a weight has: those at an address, or those of a random sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Identity {
+    Address(usize),
+    Random([u64; 4]),
+}
+
 /// Random elements, computed on the host only if it asks for them.
 #[derive(Debug)]
 struct Generated {
@@ -105,11 +112,11 @@ impl Weight {
         }
     }
 
-    /// What tells this weight from all others as long as it lives.
-    pub(crate) fn identity(&self) -> usize {
+    /// What tells this weight's elements from all others' as long as it lives.
+    pub(crate) fn identity(&self) -> Identity {
         match &self.data {
-            Data::Stored(bytes) => bytes.as_ptr() as usize,
-            Data::Random(generated) => Arc::as_ptr(generated) as usize,
+            Data::Stored(bytes) => Identity::Address(bytes.as_ptr() as usize),
+            Data::Random(generated) => Identity::Random(generated.random.bits()),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::measure::Times;
 use crate::options::{Options, gpu, recorded};
 use crate::peers::blas::BlasBench;
 use crate::row::{BlasPeer, Then};
-use crate::rows::normal;
+use crate::rows::{done, normal};
 use gamut_kernels::{Context, Device, Timer};
 use gamut_probe::report::Report;
 use serde_json::{Value, json};
@@ -62,10 +62,7 @@ fn copy(device: &Device, timer: &Timer, (rows, cols): (usize, usize)) -> Result<
     let bytes = 2 * rows * cols;
     let cx = Context::new(device, 2 * bytes + 4096)?;
     let x = normal(&cx, rows, cols)?;
-    let times = Times::measure(timer, &mut || {
-        drop(cx.copy(x.view())?);
-        Ok(())
-    })?;
+    let times = Times::measure(timer, &mut || done(cx.copy(x.view())))?;
     let mut value = times.json();
     value["bytes_per_second"] = json!(2.0 * bytes as f64 / times.median().as_secs_f64());
     Ok(value)

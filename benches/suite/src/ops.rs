@@ -4,9 +4,9 @@ use crate::error::Result;
 use crate::measure::{Times, with_work};
 use crate::options::{Options, gpu, recorded};
 use crate::peers::{blas::BlasBench, fft};
-use crate::row::{Bench, Operation, Peer, Row};
+use crate::row::{Bench, Peer, Row};
 use crate::rows::rows;
-use gamut_kernels::{Context, Device, Timer, Work};
+use gamut_kernels::{Context, Timer, Work};
 use gamut_probe::report::Report;
 
 /// The dry run of a row.
@@ -20,37 +20,24 @@ struct Planned {
 struct Dry(Work);
 
 impl Bench for Dry {
-    fn prepare(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()> {
-        operation(cx)
-    }
-
-    fn run(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()> {
+    fn run(&mut self, cx: &Context, operation: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         let before = cx.work().len();
-        operation(cx)?;
+        operation()?;
         let calls = cx.work().split_off(before);
         self.0 = calls.into_iter().fold(self.0, |sum, (_, work)| sum + work);
         Ok(())
     }
 }
 
-/// Loads its weights and times it.
+/// Times it.
 struct Timed<'a> {
-    device: &'a Device,
     timer: &'a Timer,
     times: Option<Times>,
 }
 
 impl Bench for Timed<'_> {
-    fn prepare(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()> {
-        let plan = Context::plan(self.device.target());
-        operation(&plan)?;
-        self.device.load(&[&plan])?;
-        operation(cx)
-    }
-
-    fn run(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()> {
-        self.prepare(cx, operation)?;
-        self.times = Some(Times::measure(self.timer, &mut || operation(cx))?);
+    fn run(&mut self, _: &Context, operation: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.times = Some(Times::measure(self.timer, operation)?);
         Ok(())
     }
 }
@@ -60,12 +47,14 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     let cuda = gpu(&device)?;
     let timer = Timer::new(cuda)?;
     let mut planned = Vec::new();
-    for row in rows(&options.config()?, &options.sizes()) {
+    for row in rows(&options.config()?, &options.sizes())? {
         let (plan, mut dry) = (Context::plan(device.target()), Dry(Work::default()));
         (row.body)(&plan, &mut dry)?;
         let work = dry.0;
         planned.push(Planned { row, plan, work });
     }
+    let plans: Vec<&Context> = planned.iter().map(|planned| &planned.plan).collect();
+    device.load(&plans)?;
     let blas = match options.is_hardware() {
         true => Some(BlasBench::open(&device, cuda)?),
         false => None,
@@ -75,7 +64,6 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
         let time = || -> Result<Times> {
             let cx = Context::new(&device, plan.workspace_peak())?;
             let mut timed = Timed {
-                device: &device,
                 timer: &timer,
                 times: None,
             };
@@ -97,4 +85,46 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::BlasPeer;
+    use crate::sizes::Sizes;
+    use gamut_kernels::{DType, Target};
+    use gamut_loader::{Config, synthetic};
+    use std::path::Path;
+
+    /// At GaMMA-8B's size every row is valid, fits a GPU, and products do what their peers do.
+    #[test]
+    fn a_song_can_be_planned() {
+        let path = Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../configs/gamma-8b.json"
+        ));
+        let config = Config::from_json(path, &synthetic::read_config(path).unwrap()).unwrap();
+        for row in rows(&config, &Sizes::SONG).unwrap() {
+            let plan = Context::plan(Target::Cuda { dtype: DType::BF16 });
+            let mut dry = Dry(Work::default());
+            (row.body)(&plan, &mut dry).unwrap();
+            let (
+                Work {
+                    operations,
+                    bytes,
+                    launches,
+                },
+                name,
+            ) = (dry.0, &row.id);
+            assert!(bytes > 0 && launches > 0, "{name}");
+            assert!(
+                plan.workspace_peak() < 8 << 30,
+                "{name}: {}",
+                plan.workspace_peak()
+            );
+            if let Peer::Blas(BlasPeer { m, k, n, .. }) = row.peer {
+                assert_eq!(operations, 2 * (m * k * n) as u64, "{name}");
+            }
+        }
+    }
 }

@@ -7,16 +7,10 @@ use serde_json::Value;
 /// What a row does with a context: it makes its inputs and hands over the operation.
 type Body = dyn Fn(&Context, &mut dyn Bench) -> Result<()>;
 
-/// An operation of a context, whose inputs are there.
-pub(crate) type Operation<'a> = dyn FnMut(&Context) -> Result<()> + 'a;
-
-/// Runs an operation.
+/// Runs an operation whose inputs are there.
 pub(crate) trait Bench {
-    /// Runs it once, to make inputs of another.
-    fn prepare(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()>;
-
-    /// Runs it, as often as it takes, on `cx` or without computing.
-    fn run(&mut self, cx: &Context, operation: &mut Operation<'_>) -> Result<()>;
+    /// Runs it, as often as it takes.
+    fn run(&mut self, cx: &Context, operation: &mut dyn FnMut() -> Result<()>) -> Result<()>;
 }
 
 /// An operation at one size.

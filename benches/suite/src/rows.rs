@@ -1,5 +1,6 @@
 //! The operations of the model's forward pass, at the sizes of a song.
 
+use crate::error::Result;
 use crate::row::{BlasPeer, Peer, Row, Then};
 use crate::sizes::Sizes;
 use gamut_kernels::ops::{
@@ -15,8 +16,11 @@ use serde_json::json;
 const SAMPLES: (usize, usize, usize) = (480_000, 16_000, 160);
 
 /// Every row for a model.
-pub(crate) fn rows(config: &Config, sizes: &Sizes) -> Vec<Row> {
-    let mut rows = vec![mel(config, sizes)];
+///
+/// # Errors
+/// If the model has no such spectrogram.
+pub(crate) fn rows(config: &Config, sizes: &Sizes) -> Result<Vec<Row>> {
+    let mut rows = vec![mel(config, sizes)?];
     let mut windows = vec![1, sizes.windows];
     windows.dedup();
     for windows in windows {
@@ -27,26 +31,22 @@ pub(crate) fn rows(config: &Config, sizes: &Sizes) -> Vec<Row> {
     for batch in sizes.batches {
         rows.extend(decode(&config.text, sizes, batch));
     }
-    rows
+    Ok(rows)
 }
 
-fn mel(config: &Config, sizes: &Sizes) -> Row {
+fn mel(config: &Config, sizes: &Sizes) -> Result<Row> {
     let (bins, seconds) = (config.temporal.num_mel_bins, sizes.seconds);
     let samples = noise(seconds * SAMPLES.1);
     let windows = samples.len().div_ceil(SAMPLES.0);
     let frames = windows * SAMPLES.0 / SAMPLES.2;
     let torch = json!({ "op": "log_mel", "windows": windows, "bins": bins });
-    Row::new(
+    // Its tables are loaded once.
+    let bank = MelBank::new(bins)?;
+    Ok(Row::new(
         format!("log_mel {seconds} s, samples copied"),
         Peer::Fft(frames, torch),
-        move |cx, bench| {
-            let bank = MelBank::new(bins)?;
-            bench.run(cx, &mut |cx| {
-                drop(log_mel(cx, &samples, &bank)?);
-                Ok(())
-            })
-        },
-    )
+        move |cx, bench| bench.run(cx, &mut || done(log_mel(cx, &samples, &bank))),
+    ))
 }
 
 /// A layer of an expert over the frames of some windows; the stem takes one window.
@@ -72,10 +72,7 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
                     positions: weight(frames, d, 0.1),
                 };
                 let mel = cx.upload_f32(&noise(bins * 2 * frames), 2 * frames)?;
-                bench.run(cx, &mut |cx| {
-                    drop(conv_stem(cx, &mel, &stem)?);
-                    Ok(())
-                })
+                bench.run(cx, &mut || done(conv_stem(cx, &mel, &stem)))
             },
         ));
     }
@@ -106,10 +103,7 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
                     Qkv { q, k, v }
                 };
                 let problems: Vec<Qkv<'_>> = (0..windows).map(problem).collect();
-                bench.run(cx, &mut |cx| {
-                    drop(attention(cx, heads, &problems)?);
-                    Ok(())
-                })
+                bench.run(cx, &mut || done(attention(cx, heads, &problems)))
             },
         ),
         product("expert out", Kind::Add, rows, d, vec![(d, true)]),
@@ -121,7 +115,7 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
             move |cx, bench| {
                 let x = normal(cx, rows, d)?;
                 let mut y = cx.tensor(rows / 2, d)?;
-                bench.run(cx, &mut |cx| Ok(avg_pool(cx, &x, &mut y)?))
+                bench.run(cx, &mut || done(avg_pool(cx, &x, &mut y)))
             },
         ),
     ]);
@@ -151,10 +145,7 @@ fn fusion(config: &Config, sizes: &Sizes) -> Vec<Row> {
                     k: kv.block(row, n, 0, d),
                     v: kv.block(row, n, d, d),
                 });
-                bench.run(cx, &mut |cx| {
-                    drop(attention(cx, heads, &problems)?);
-                    Ok(())
-                })
+                bench.run(cx, &mut || done(attention(cx, heads, &problems)))
             },
         ),
         product("fusion out", Kind::Add, n, d, vec![(d, true)]),
@@ -190,10 +181,7 @@ fn prefill(text: &TextConfig, sizes: &Sizes) -> Vec<Row> {
         move |cx, bench| {
             let x = normal(cx, positions, d)?;
             let last = cx.table(vec![positions as i32 - 1])?;
-            bench.run(cx, &mut |cx| {
-                drop(gather(cx, &x, last.indices())?);
-                Ok(())
-            })
+            bench.run(cx, &mut || done(gather(cx, &x, last.indices())))
         },
     ));
     rows
@@ -235,10 +223,7 @@ fn decode(text: &TextConfig, sizes: &Sizes, batch: usize) -> Vec<Row> {
                 alternatives: 0,
             };
             let draws: Vec<Draw<'_>> = (0..batch as u64).map(draw).collect();
-            bench.run(cx, &mut |cx| {
-                drop(sample(cx, &logits, &draws)?);
-                Ok(())
-            })
+            bench.run(cx, &mut || done(sample(cx, &logits, &draws)))
         },
     ));
     rows
@@ -334,10 +319,7 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
                     weight: ones(d),
                     eps: 1e-6,
                 };
-                bench.run(cx, &mut |cx| {
-                    drop(rms_norm(cx, &x, &norm)?);
-                    Ok(())
-                })
+                bench.run(cx, &mut || done(rms_norm(cx, &x, &norm)))
             },
         ),
         product(
@@ -355,8 +337,8 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
             let mut qkv = normal(cx, rows, width)?;
             let (sequences, norm) = (sequences(span, &tables), norm());
             let batch = cx.batch(&sequences)?;
-            bench.run(cx, &mut |cx| {
-                Ok(rope_kv(cx, &mut qkv, &batch, &norm, &rope, &mut cache, 0)?)
+            bench.run(cx, &mut || {
+                done(rope_kv(cx, &mut qkv, &batch, &norm, &rope, &mut cache, 0))
             })
         }),
         Row::new(
@@ -379,18 +361,13 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
                         };
                         let whole = [sequence];
                         let batch = cx.batch(&whole)?;
-                        bench.prepare(cx, &mut |cx| {
-                            Ok(rope_kv(cx, &mut qkv, &batch, &norm, &rope, &mut cache, 0)?)
-                        })?;
+                        rope_kv(cx, &mut qkv, &batch, &norm, &rope, &mut cache, 0)?;
                     }
                 }
                 let x = normal(cx, rows, q)?;
                 let sequences = sequences(span, &tables);
                 let batch = cx.batch(&sequences)?;
-                bench.run(cx, &mut |cx| {
-                    drop(attention_paged(cx, &x, &batch, &cache, 0)?);
-                    Ok(())
-                })
+                bench.run(cx, &mut || done(attention_paged(cx, &x, &batch, &cache, 0)))
             },
         ),
         product(&format!("{place} o"), Kind::Add, rows, q, vec![(d, false)]),
@@ -430,10 +407,7 @@ fn embed_row(text: &TextConfig, rows: usize) -> Row {
             let table = weight(vocab, d, 1.0);
             let token = |i: usize| Source::Token((i * 7919 % vocab) as u32).index();
             let sources = cx.table((0..rows).map(token).collect())?;
-            bench.run(cx, &mut |cx| {
-                drop(embed(cx, &table, None, sources.indices())?);
-                Ok(())
-            })
+            bench.run(cx, &mut || done(embed(cx, &table, None, sources.indices())))
         },
     )
 }
@@ -449,10 +423,7 @@ fn layer_norm_row(place: &str, rows: usize, d: usize) -> Row {
                 bias: weight(1, d, 0.05),
                 eps: 1e-5,
             };
-            bench.run(cx, &mut |cx| {
-                drop(layer_norm(cx, &x, &norm)?);
-                Ok(())
-            })
+            bench.run(cx, &mut || done(layer_norm(cx, &x, &norm)))
         },
     )
 }
@@ -496,7 +467,7 @@ fn product(place: &str, kind: Kind, m: usize, k: usize, outputs: Vec<(usize, boo
                 Kind::Add => normal(cx, m, n)?,
                 _ => cx.tensor(0, 0)?,
             };
-            bench.run(cx, &mut |cx| {
+            bench.run(cx, &mut || {
                 match kind {
                     Kind::Gemm => drop(gemm(cx, &x, &w)?),
                     Kind::F32 => drop(gemm_f32(cx, &x, &w)?),
@@ -509,6 +480,12 @@ fn product(place: &str, kind: Kind, m: usize, k: usize, outputs: Vec<(usize, boo
             })
         },
     )
+}
+
+/// Of an operation only whether it was queued.
+pub(crate) fn done<T>(result: gamut_kernels::Result<T>) -> Result<()> {
+    result?;
+    Ok(())
 }
 
 /// Activations as they come.
@@ -551,4 +528,34 @@ fn ones(cols: usize) -> Weight {
         ..Random::normal(cols as u64, 0.1)
     };
     Weight::random(1, cols, random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gamut_loader::synthetic::demo_config;
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    #[test]
+    fn rows_have_names_of_their_own() {
+        let config = Config::from_json(Path::new("c"), &demo_config()).unwrap();
+        for sizes in [Sizes::SONG, Sizes::DRY] {
+            let rows = rows(&config, &sizes).unwrap();
+            let names: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+            assert_eq!(names.len(), rows.len());
+        }
+    }
+
+    #[test]
+    fn every_page_has_one_owner() {
+        let spans = Spans {
+            sequences: 32,
+            start: 7600,
+            rows: 1,
+        };
+        let pages: HashSet<u32> = spans.tables().into_iter().flatten().collect();
+        assert_eq!(pages.len(), 32 * 119);
+        assert_eq!(pages.iter().max(), Some(&(32 * 119 - 1)));
+    }
 }

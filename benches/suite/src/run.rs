@@ -76,7 +76,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     ];
     results.extend(header.map(|(name, value)| (name.to_owned(), value)));
     for (name, limit) in SECTIONS {
-        if !args.only.is_empty() && !args.only.iter().any(|only| only == name) {
+        let wanted = args.only.is_empty() || args.only.iter().any(|only| only == name);
+        // PyTorch knows no virtual GPU.
+        if !wanted || (name == "torch" && !options.is_hardware()) {
             continue;
         }
         let left = Duration::from_secs(args.seconds).saturating_sub(start.elapsed());

@@ -13,11 +13,14 @@ pub(crate) fn table(results: &Value) -> String {
     header(&mut text, results, &ceilings);
     operations(&mut text, results, &ceilings);
     pipeline(&mut text, results);
-    if let Some(outcomes) = results.get("outcomes").and_then(Value::as_object) {
-        for (name, outcome) in outcomes.iter().filter(|(_, outcome)| *outcome != "ok") {
-            let error = results.get(name).and_then(|section| section.get("error"));
-            let error = error.map_or(String::new(), |error| format!(": {error}"));
-            line(&mut text, format!("NOT OK: {name}: {outcome}{error}"));
+    let outcomes = results.get("outcomes").and_then(Value::as_object);
+    for (name, outcome) in outcomes.into_iter().flatten() {
+        let outcome = outcome.as_str().unwrap_or("-");
+        if outcome != "ok" {
+            let error = results
+                .get(name)
+                .map_or("-".to_owned(), |section| show(section, "error"));
+            line(&mut text, format!("NOT OK: {name}: {outcome}: {error}"));
         }
     }
     text
@@ -131,35 +134,44 @@ fn operations(text: &mut String, results: &Value, ceilings: &Ceilings) {
             .least_us(row)
             .zip(us)
             .map(|(least, us)| least / us * 100.0);
-        let peer = peer(results, id);
-        let peer_us = peer.as_ref().map(|(_, us)| *us);
-        let ratio = us.zip(peer_us).map(|(us, peer)| us / peer);
-        line(
-            text,
-            format!(
-                "{id:<66} {:>10} {:>8} {:>7} {:>9} {:>10} {:>6}  {}",
-                cell(us, 1),
-                cell(rate("/operations"), 1),
-                cell(rate("/bytes"), 3),
-                cell(share, 1),
-                cell(peer_us, 1),
-                cell(ratio, 2),
-                peer.map_or("-".to_owned(), |(name, _)| name),
-            ),
-        );
+        let peers = peers(results, id);
+        let mut columns = [
+            cell(us, 1),
+            cell(rate("/operations"), 1),
+            cell(rate("/bytes"), 3),
+            cell(share, 1),
+        ];
+        let mut name = id.as_str();
+        for (peer, peer_us) in peers {
+            let ratio = us.zip(peer_us).map(|(us, peer)| us / peer);
+            let [time, flops, bytes, ceiling] = columns;
+            line(
+                text,
+                format!(
+                    "{name:<66} {time:>10} {flops:>8} {bytes:>7} {ceiling:>9} {:>10} {:>6}  {peer}",
+                    cell(peer_us, 1),
+                    cell(ratio, 2),
+                ),
+            );
+            // A further peer stands below.
+            (name, columns) = ("", Default::default());
+        }
     }
 }
 
-/// The fastest peer of a row, with its time.
-fn peer(results: &Value, id: &str) -> Option<(String, f64)> {
+/// The peers of a row with their times, PyTorch first, or a dash for none.
+fn peers(results: &Value, id: &str) -> Vec<(String, Option<f64>)> {
+    let torch = results.get("torch").and_then(|torch| torch.get(id));
+    let torch = torch.map(|row| (show(row, "name"), number(row, "/us")));
     let in_process = LIBRARIES.iter().filter_map(|library| {
         let row = results.get("ops")?.get(format!("{id} | {library}"))?;
-        Some(((*library).to_owned(), number(row, "/us")?))
+        Some(((*library).to_owned(), number(row, "/us")))
     });
-    let torch = results.get("torch").and_then(|torch| torch.get(id));
-    let torch = torch.and_then(|row| Some((show(row, "name"), number(row, "/us")?)));
-    // Where PyTorch does the whole and a library a part, the whole is the peer.
-    torch.or_else(|| in_process.min_by(|a, b| a.1.total_cmp(&b.1)))
+    let mut peers: Vec<_> = torch.into_iter().chain(in_process).collect();
+    if peers.is_empty() {
+        peers.push(("-".to_owned(), None));
+    }
+    peers
 }
 
 fn pipeline(text: &mut String, results: &Value) {

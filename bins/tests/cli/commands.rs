@@ -305,3 +305,46 @@ fn demo_model_refuses_a_directory_in_use() {
     home.refuses("demo-model model", &["model", "not empty"]);
     home.passes("info model");
 }
+
+/// Random weights are the demo model's; its config.json is the one that they are asked for with.
+#[test]
+fn bench_takes_random_weights_and_predicts_without_a_gpu() {
+    let home = Home::furnished();
+    let line = "bench --random model/config.json --json --device host --seconds 1 -p 8 -n 1 -r 1";
+    let names = |report: &Value| -> Vec<String> {
+        let rows = report["rows"].as_array().unwrap().iter();
+        rows.map(|row| row["test"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let measured = home.passes(line).json();
+    let predicted =
+        ["h100", "h200"].map(|gpu| home.passes(&format!("{line} --predict {gpu}")).json());
+    for predicted in &predicted {
+        assert_eq!(names(&measured), names(predicted));
+    }
+    let least = |report: &Value| report["rows"][5]["least_ms"].as_f64().unwrap();
+    assert!(0.0 < least(&predicted[1]) && least(&predicted[1]) < least(&predicted[0]));
+    let table = home
+        .passes("bench -m model --predict h100 --no-stages -p 8 -n 0")
+        .text();
+    for part in ["pp8", "attention_paged", "An H100 at 790 TFLOP/s"] {
+        assert!(table.contains(part), "{table}");
+    }
+    home.refuses("bench --random nowhere.json", &["nowhere.json"]);
+}
+
+#[test]
+fn verify_draws_other_inputs_from_another_seed() {
+    let home = Home::new();
+    let digests = |seed: u64| -> Vec<String> {
+        let report = home
+            .passes(&format!("verify --json --device host --seed {seed}"))
+            .json();
+        let cases = report["cases"].as_array().unwrap().iter();
+        let some = cases.filter(|case| case["op"] == "gemm");
+        some.map(|case| case["digest"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(digests(5), digests(5));
+    assert_ne!(digests(5), digests(6));
+}

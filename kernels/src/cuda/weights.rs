@@ -10,7 +10,7 @@ use super::{Cuda, DeviceBlock, Launcher};
 use crate::DType;
 use crate::error::{Error, Result};
 use crate::ops::random::{self, Random};
-use crate::weight::{Linear, Weight};
+use crate::weight::{Identity, Linear, Weight};
 use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
@@ -72,7 +72,7 @@ pub(super) struct Key {
 }
 
 /// Identity, rows, columns and type of a weight.
-type Part = (usize, usize, usize, DType);
+type Part = (Identity, usize, usize, DType);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Layout {
@@ -121,9 +121,10 @@ impl Key {
     }
 
     fn words(words: &Arc<[u32]>) -> Key {
+        let address = Identity::Address(words.as_ptr() as usize);
         Key {
             layout: Layout::Words,
-            parts: vec![Some((words.as_ptr() as usize, 1, words.len(), DType::F32))],
+            parts: vec![Some((address, 1, words.len(), DType::F32))],
         }
     }
 }

@@ -53,6 +53,12 @@ impl Random {
         }
     }
 
+    /// All that the sequence depends on, as bits.
+    pub(crate) fn bits(&self) -> [u64; 4] {
+        let numbers = [self.offset, self.scale].map(|x| u64::from(x.to_bits()));
+        [self.state, numbers[0], numbers[1], self.distribution as u64]
+    }
+
     /// The element at an index.
     pub(crate) fn get(&self, index: u64) -> f32 {
         let step = index.wrapping_add(1).wrapping_mul(GOLDEN);
@@ -178,7 +184,7 @@ fn cases() -> Vec<Case> {
         let name = format!("{rows}x{cols} {distribution:?}").to_lowercase();
         Case::new(name, 0.0, move |cx| {
             let numbers = Random {
-                state: u64::MAX - cols as u64 + cx.salt(),
+                state: (u64::MAX - cols as u64).wrapping_add(cx.salt()),
                 offset: 0.25,
                 scale: 1.5,
                 distribution,

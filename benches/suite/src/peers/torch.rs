@@ -19,7 +19,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
         return Err(Error::NeedsGpu("virtual"));
     }
     let mut wanted = Map::new();
-    for row in rows(&options.config()?, &options.sizes()) {
+    for row in rows(&options.config()?, &options.sizes())? {
         if let Peer::Torch(specification) | Peer::Fft(_, specification) = row.peer {
             wanted.insert(row.id, specification);
         }
