@@ -1,4 +1,4 @@
-//! Every row of [`rows`](crate::rows::rows), timed, with the peers that run in this process.
+//! Every row of [`rows`], timed, with the peers that run in this process.
 
 use crate::error::Result;
 use crate::measure::{Times, with_work};

@@ -19,8 +19,9 @@ pub fn gather<'a>(cx: &Context, x: impl Into<View<'a>>, rows: Indices<'_>) -> Re
     rows.check(cx, "gather", "rows")?;
     let row = |i: usize| rows.values()[i] as usize;
     for i in 0..rows.len() {
-        let limit = format_args!("less than {}", x.rows());
-        ensure("gather", row(i) < x.rows(), "row", row(i), limit)?;
+        let limit = x.rows();
+        let expected = format_args!("less than {limit}");
+        ensure("gather", row(i) < limit, "row", row(i), expected)?;
     }
     let mut y = cx.tensor(rows.len(), x.cols())?;
     let bytes = 2 * x.cols() * cx.dtype().size() + size_of::<i32>();

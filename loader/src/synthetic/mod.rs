@@ -162,7 +162,7 @@ pub fn write(dir: impl AsRef<Path>, options: &SyntheticOptions) -> Result<(), Er
     write_json(dir, "config.json", &config_json)
 }
 
-/// The checkpoint that [`write`] would write in bf16, without any file: its weights are random
+/// The checkpoint that [`write()`] would write in bf16, without any file: its weights are random
 /// numbers that are computed when they are asked for.
 ///
 /// # Errors
