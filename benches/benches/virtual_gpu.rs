@@ -3,7 +3,8 @@
 //! Elements are lane instructions in `alu`, arithmetic operations in `gemm` and `attention`. What a
 //! quick interpreter of this kind reached on a core of the machine that the design was made on, with
 //! accesses always checked: 1 to 3.7 G lane instructions a second, 23 GFLOP/s in a bf16 GEMM that
-//! added plainly, 20 in attention. Here sums are the hardware's, bit by bit.
+//! added plainly, 20 in attention. Here sums are the hardware's, bit by bit. `GAMUT_VGPU_OPTIONS=checks=off`
+//! leaves out the checks of races and of uninitialised data, as that interpreter did.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gamut_kernels::ops::{Qkv, attention, gemm};

@@ -1,4 +1,6 @@
-"""Prints the codes that a CUDA driver gives in stream captures: python3 captures.py [libcuda.so.1]"""
+"""Prints the codes that a CUDA driver gives in stream captures: python3 captures.py [libcuda.so.1]
+
+benches/results/ has what an H100's driver answered; the virtual GPU's library can be named to compare."""
 import ctypes as C, sys, threading
 lib = C.CDLL(sys.argv[1] if len(sys.argv) > 1 else "libcuda.so.1")
 P, U64 = C.c_void_p, C.c_uint64

@@ -24,6 +24,13 @@ pub(crate) struct Step<'a> {
     pub(crate) wanted: &'a [usize],
 }
 
+impl Step<'_> {
+    /// Whether all rows are wanted, in their order.
+    fn wants_all(&self) -> bool {
+        self.wanted.iter().copied().eq(0..self.sources.len())
+    }
+}
+
 /// What one step at a time has for itself.
 #[derive(Debug)]
 pub(crate) struct Runner {
@@ -76,7 +83,7 @@ impl Runner {
         let (kv, rope) = (&mut self.kv, &self.rope);
         if let Some(graphs) = &mut self.graphs
             && let Some(bucket) = Bucket::of(step.sequences)
-            && step.wanted.len() == step.sequences.len()
+            && step.wants_all()
         {
             return graphs.decode(bucket, model, step, rope, kv);
         }
@@ -125,6 +132,6 @@ impl DecodeGraphs {
                 place.insert(self.cx.record(decode)?)
             }
         };
-        Ok(self.cx.launch(graph)?)
+        Ok(self.cx.launch(graph, step.sources.len())?)
     }
 }

@@ -378,21 +378,23 @@ impl Context {
         Ok(Graph::new(graph, plan.workspace_peak(), output))
     }
 
-    /// Launches a graph that this context recorded, and returns its output.
+    /// Launches a graph that this context recorded, and returns the first `rows` rows of its output.
     ///
     /// # Errors
-    /// If the workspace is not empty, or the launch fails.
-    pub fn launch(&self, graph: &mut Graph) -> Result<Tensor> {
+    /// If the output has fewer rows, the workspace is not empty, or the launch fails.
+    pub fn launch(&self, graph: &mut Graph, rows: usize) -> Result<Tensor> {
         // Its kernels' arguments point into the workspace's head.
         let mut room = self.arena.take(graph.workspace)?;
         check("graph", "start of the workspace", room.offset(), 0)?;
-        graph.launch()?;
         let Output {
             offset,
             dtype,
-            rows,
+            rows: all,
             cols,
         } = graph.output;
+        let most = format_args!("at most {all}");
+        ensure("graph", rows <= all, "rows of the output", rows, most)?;
+        graph.launch()?;
         room.narrow(offset, rows * cols * dtype.size());
         Ok(Tensor::new(room, dtype, rows, cols))
     }

@@ -88,8 +88,8 @@ fn a_graph_gives_the_bits_of_each_sequence_alone() {
             if graph.is_none() {
                 graph = Some(cx.record(|cx| logits(cx, &layer, &batch, &mut kv)).unwrap());
             }
-            let launched = cx.launch(graph.as_mut().unwrap()).unwrap();
-            let found = launched.rows_from(0, count).to_vec().unwrap();
+            let launched = cx.launch(graph.as_mut().unwrap(), count).unwrap();
+            let found = launched.to_vec().unwrap();
             assert_eq!(bits(&found), expected, "{dtype}, step {step}");
         }
     }
@@ -116,13 +116,18 @@ fn what_a_graph_cannot_hold_is_refused() {
     // The device goes on after each.
     let own = Context::new(&device, ROOM).unwrap();
     let mut graph = own.record(|cx| gemm(cx, &x, &linear)).unwrap();
-    let first = own.launch(&mut graph).unwrap();
+    let first = own.launch(&mut graph, 1).unwrap();
     assert_eq!(first.to_vec().unwrap().len(), 8);
     // The first output lies where the graph writes.
-    let occupied = message(own.launch(&mut graph));
+    let occupied = message(own.launch(&mut graph, 1));
     assert!(occupied.contains("start of the workspace"), "{occupied}");
     drop(first);
-    own.launch(&mut graph).unwrap();
+    let more = message(own.launch(&mut graph, 2));
+    assert!(
+        more.contains("rows of the output is 2, expected at most 1"),
+        "{more}"
+    );
+    own.launch(&mut graph, 1).unwrap();
 }
 
 #[test]
