@@ -2,7 +2,9 @@
 //!
 //! The rules are those of the CUDA C++ Programming Guide, "Creating a Graph Using Stream Capture",
 //! and of `cuThreadExchangeStreamCaptureMode`: whoever would tie captured work to work that is
-//! executed gets an error, and the captures in question are spoilt until they are ended.
+//! executed gets an error, and the captures in question are spoilt until they are ended. Where
+//! those leave the code open, it is the one that an H100's driver gave
+//! (`benches/results/2026-11-26-captures-h100.txt`).
 
 use super::abi::EdgeData;
 use super::code::Code;
@@ -212,13 +214,23 @@ impl State {
         Err(Code::StreamCaptureUnsupported)
     }
 
+    /// Whether a capture was neither ended nor spoilt. What was recorded in one that was means
+    /// nothing any more.
+    fn goes_on(&self, id: CaptureId) -> bool {
+        let capture = self.captures.get(&id);
+        capture.is_some_and(|capture| !capture.invalidated)
+    }
+
     /// Refuses to wait for an event that stands for captured work.
     pub(super) fn refuse_captured_event(&mut self, event: Handle) -> Result<(), Code> {
         let event = self.events.get(event, Code::InvalidHandle)?;
-        let Some(captured) = event.captured() else {
+        let Some(capture) = event.captured().map(|captured| captured.capture) else {
             return Ok(());
         };
-        self.invalidate(&[captured.capture]);
+        if !self.goes_on(capture) {
+            return Err(Code::InvalidValue);
+        }
+        self.invalidate(&[capture]);
         Err(Code::CapturedEvent)
     }
 
@@ -254,15 +266,11 @@ impl State {
                 own => Ok(own.is_some()),
             };
         };
-        let (ended, spoilt) = match self.captures.get(&captured.capture) {
-            Some(capture) => (false, capture.invalidated),
-            None => (true, false),
-        };
+        let kind = self.streams.get(stream, Code::InvalidHandle)?.kind;
         let code = match own {
-            Some(_) if ended => Some(Code::StreamCaptureIsolation),
-            None if ended => Some(Code::CapturedEvent),
-            _ if spoilt => Some(Code::StreamCaptureInvalidated),
+            _ if !self.goes_on(captured.capture) => Some(Code::InvalidValue),
             Some(own) if own != captured.capture => Some(Code::StreamCaptureMerge),
+            None if kind == Kind::Legacy => Some(Code::StreamCaptureImplicit),
             _ => None,
         };
         if let Some(code) = code {
@@ -271,10 +279,6 @@ impl State {
             return Err(code);
         }
         let entry = self.streams.get_mut(stream, Code::InvalidHandle)?;
-        if entry.kind == Kind::Legacy {
-            self.invalidate(&[captured.capture]);
-            return Err(Code::StreamCaptureUnsupported);
-        }
         let new = || Part::new(captured.capture);
         let part = entry.part.get_or_insert_with(new);
         part.join(&captured.after);
@@ -309,18 +313,19 @@ impl State {
         Ok(())
     }
 
-    /// Ends the capture that was begun on a stream, and returns the graph.
+    /// Ends the capture that was begun on a stream, and returns the graph. From another thread it
+    /// ends the capture too, without a graph; on another stream it spoils it.
     pub(super) fn end_capture(&mut self, stream: Handle) -> Result<Handle, Code> {
         let entry = self.streams.get(stream, Code::InvalidHandle)?;
         let part = entry.part.as_ref().ok_or(Code::IllegalState)?;
         let (id, tail) = (part.capture, part.after.clone());
         let capture = self.capture_of(id)?;
         if capture.origin != stream {
+            capture.invalidated = true;
             return Err(Code::StreamCaptureUnmatched);
         }
-        if capture.mode != Mode::Relaxed && capture.thread != std::thread::current().id() {
-            return Err(Code::StreamCaptureWrongThread);
-        }
+        let foreign =
+            capture.mode != Mode::Relaxed && capture.thread != std::thread::current().id();
         let (graph, spoilt) = (capture.graph, capture.invalidated);
         let mut ends = capture.left.clone();
         for member in self.members(id) {
@@ -328,7 +333,9 @@ impl State {
             ends.extend(part.into_iter().flat_map(|part| &part.after));
         }
         let joined = self.reached_from(tail);
-        let outcome = if spoilt {
+        let outcome = if foreign {
+            Err(Code::StreamCaptureWrongThread)
+        } else if spoilt {
             Err(Code::StreamCaptureInvalidated)
         } else if !ends.iter().all(|end| joined.contains(end)) {
             Err(Code::StreamCaptureUnjoined)

@@ -41,6 +41,11 @@ impl State {
     }
 }
 
+/// Where a list is, or null if there is nothing in it.
+fn start<T>(list: &[T]) -> *const T {
+    list.first().map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamBeginCapture_v2(stream: Handle, mode: c_uint) -> Code {
     enter(|driver| {
@@ -50,15 +55,13 @@ extern "C" fn cuStreamBeginCapture_v2(stream: Handle, mode: c_uint) -> Code {
     })
 }
 
+/// Without a place for the graph the capture ends all the same: `cuStreamGetCaptureInfo` told the
+/// graph's handle to who asked.
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamEndCapture(stream: Handle, graph: Out<Handle>) -> Code {
     enter(|driver| {
         let named = driver.stream(stream)?;
-        let mut state = driver.state();
-        if state.capture_status(named.stream) == Ok(Status::Active) {
-            graph.check()?;
-        }
-        let ended = state.end_capture(named.stream);
+        let ended = driver.state().end_capture(named.stream);
         graph.set_if_wanted(ended.unwrap_or(0));
         ended.map(drop)
     })
@@ -73,7 +76,7 @@ extern "C" fn cuStreamIsCapturing(stream: Handle, status: Out<Status>) -> Code {
     })
 }
 
-/// The lists stay where they are until the stream's dependencies change.
+/// The lists stay where they are until the stream's dependencies change. Empty ones are nowhere.
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamGetCaptureInfo_v3(
     stream: Handle,
@@ -103,8 +106,8 @@ extern "C" fn cuStreamGetCaptureInfo_v3(
         id.set_if_wanted(part.capture);
         graph.set_if_wanted(capture.graph);
         part.edges.resize(part.after.len(), EdgeData::default());
-        nodes.set_if_wanted(part.after.as_ptr());
-        edges.set_if_wanted(part.edges.as_ptr());
+        nodes.set_if_wanted(start(&part.after));
+        edges.set_if_wanted(start(&part.edges));
         count.set_if_wanted(part.after.len());
         Ok(())
     })
@@ -146,10 +149,11 @@ extern "C" fn cuStreamUpdateCaptureDependencies_v2(
     enter(|driver| update_dependencies(driver, stream, nodes, edges, count, flags))
 }
 
+/// A number that is no mode is taken too. The thread heeds all captures then, as at first.
 #[unsafe(no_mangle)]
 extern "C" fn cuThreadExchangeStreamCaptureMode(mode: Out<c_uint>) -> Code {
     enter(|_| {
-        let new = Mode::try_from(mode.get()?)?;
+        let new = Mode::try_from(mode.get()?).unwrap_or(Mode::Global);
         mode.set(exchange_mode(new) as c_uint)
     })
 }

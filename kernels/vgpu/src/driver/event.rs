@@ -85,14 +85,15 @@ impl Driver {
     }
 
     /// Checks the flags of a record or a wait. The only one asks for a node of its own in a
-    /// graph (`CU_EVENT_{RECORD,WAIT}_EXTERNAL`), which this driver does not make.
+    /// graph (`CU_EVENT_{RECORD,WAIT}_EXTERNAL`), which this driver does not make, and there is
+    /// none where nothing is captured.
     pub(super) fn check_event_flags(&self, named: Named, flags: c_uint) -> Result<(), Code> {
         match flags {
             0 => Ok(()),
             EXTERNAL => {
                 let mut state = self.state();
                 state.refuse_node(named.stream, "an external event")?;
-                Err(Code::InvalidValue)
+                Err(Code::IllegalState)
             }
             _ => Err(Code::InvalidValue),
         }

@@ -29,6 +29,7 @@ pub(super) enum NodeType {
     Memset = 2,
     Host = 3,
     Empty = 5,
+    MemAlloc = 10,
 }
 
 impl NodeType {
@@ -42,10 +43,16 @@ impl NodeType {
             }
             Work::Fill { .. } => Some(NodeType::Memset),
             Work::Call { .. } => Some(NodeType::Host),
+            Work::Allocate => Some(NodeType::MemAlloc),
             Work::Upload { .. } | Work::Free(_) | Work::Record(_) | Work::CallWithStream { .. } => {
                 None
             }
         }
+    }
+
+    /// Whether graphs that are launched from the device may have such nodes.
+    pub(super) fn runs_on_device(self) -> bool {
+        matches!(self, NodeType::Kernel | NodeType::Memcpy | NodeType::Memset)
     }
 }
 
@@ -242,7 +249,7 @@ extern "C" fn cuGraphDestroy(graph: Handle) -> Code {
     enter(|driver| {
         let mut state = driver.state();
         if state.graph(graph)?.in_capture {
-            return Err(Code::InvalidValue);
+            return Err(Code::IllegalState);
         }
         state.destroy_graph(graph);
         Ok(())

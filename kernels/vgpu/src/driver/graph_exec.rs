@@ -15,7 +15,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 /// How graphs may be instantiated (`CUDA_GRAPH_INSTANTIATE_FLAG_…`).
 mod flag {
-    /// About nodes that allocate, which there are none of.
+    /// About nodes that allocate, which executable graphs have none of.
     pub(super) const AUTO_FREE_ON_LAUNCH: u64 = 1;
     pub(super) const UPLOAD: u64 = 2;
     pub(super) const DEVICE_LAUNCH: u64 = 4;
@@ -108,11 +108,22 @@ impl State {
         {
             return Err(Code::InvalidValue);
         }
-        if flags & flag::DEVICE_LAUNCH != 0 {
+        let nodes = self.exec_nodes(graph)?;
+        let device_launch = flags & flag::DEVICE_LAUNCH != 0;
+        if device_launch && !nodes.iter().all(|node| node.node_type.runs_on_device()) {
+            return Err(Code::InvalidValue);
+        }
+        let allocates = |node: &ExecNode| node.node_type == NodeType::MemAlloc;
+        if device_launch || nodes.iter().any(allocates) {
+            let what = if device_launch {
+                "is launched from the device"
+            } else {
+                "allocates"
+            };
+            self.last_fault = format!("a graph that {what}: not on the virtual GPU");
             return Err(Code::NotSupported);
         }
-        let exec = GraphExec::new(flags, self.exec_nodes(graph)?);
-        Ok(self.execs.insert(exec))
+        Ok(self.execs.insert(GraphExec::new(flags, nodes)))
     }
 
     /// What an executable graph takes over from a graph.

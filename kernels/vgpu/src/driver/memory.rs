@@ -70,12 +70,15 @@ impl Driver {
     }
 
     /// Allocates device memory in a stream. The address is valid at once: only what the stream
-    /// does later may use it. Nodes that allocate are not supported.
+    /// does later may use it. In a stream that captures it is that of a node, which is as far as
+    /// it goes: no graph that allocates can be instantiated.
     pub(super) fn allocate_in(&self, named: Named, bytes: usize) -> Result<u64, Code> {
-        let mut state = self.state();
-        state.refuse_node(named.stream, "an allocation")?;
-        drop(state);
-        self.allocate(named.context, bytes)
+        let captures = self.state().admit(named.stream)?.is_some();
+        let address = self.allocate(named.context, bytes)?;
+        if captures {
+            self.state().add_captured(named.stream, Work::Allocate)?;
+        }
+        Ok(address)
     }
 
     /// Gives memory of any kind back.

@@ -116,12 +116,10 @@ impl Driver {
     }
 
     /// The legacy default stream of the current context, for what does not say which stream it
-    /// means and is done at once. Captures may forbid that.
+    /// means and is done at once. Only captures of blocking streams forbid that.
     pub(super) fn default_stream_now(&self) -> Result<Named, Code> {
         let named = self.stream(LEGACY)?;
-        let mut state = self.state();
-        state.admit(named.stream)?;
-        state.refuse_unsafe()?;
+        self.state().admit(named.stream)?;
         Ok(named)
     }
 }

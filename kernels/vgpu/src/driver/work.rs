@@ -54,6 +54,8 @@ pub(super) enum Work {
         pattern: Vec<u8>,
         count: usize,
     },
+    /// An allocation that was captured. The memory is there already.
+    Allocate,
     Free(u64),
     /// The time at which an event is reached.
     Record(Arc<OnceLock<Instant>>),
@@ -116,7 +118,7 @@ impl Work {
     fn execute(self, gpu: &Gpu, counting: &Counting) -> Result<(), Failure> {
         let memory = gpu.memory();
         match self {
-            Work::Nothing => {}
+            Work::Nothing | Work::Allocate => {}
             Work::Launch(prepared) => prepared.run(gpu, counting)?,
             Work::Upload { to, bytes } => memory.write(to, &bytes)?,
             Work::Copy { to, from, bytes } => memory.copy(to, from, bytes)?,
