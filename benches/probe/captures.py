@@ -1,6 +1,7 @@
 """Prints the codes that a CUDA driver gives in stream captures: python3 captures.py [libcuda.so.1]
 
-benches/results/ has what an H100's driver answered; the virtual GPU's library can be named to compare."""
+benches/results/ has what an H100's driver answered. kernels/vgpu/tests/driver_capture_record makes the same calls, in
+this order and under these names, on the virtual GPU: a call that is added here, with a new record, is added there."""
 import ctypes as C, sys, threading
 lib = C.CDLL(sys.argv[1] if len(sys.argv) > 1 else "libcuda.so.1")
 P, U64 = C.c_void_p, C.c_uint64

@@ -1,5 +1,5 @@
-//! What a global capture forbids to all threads: alone in its process, since it would reach into
-//! other tests. The rules are those of `cuThreadExchangeStreamCaptureMode`.
+//! Which threads a global capture leaves alone, and which captures: alone in its process, since it
+//! would reach into other tests. The rules are those of `cuThreadExchangeStreamCaptureMode`.
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
@@ -45,21 +45,10 @@ fn global_captures_concern_threads_that_heed_them() {
     let success = CUresult::CUDA_SUCCESS;
     let unsupported = CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     let invalidated = CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
-    let cases = [
-        (GLOBAL, GLOBAL, unsupported, invalidated),
-        (GLOBAL, LOCAL, success, success),
-        (GLOBAL, RELAXED, success, success),
-        (LOCAL, GLOBAL, success, success),
-        (RELAXED, GLOBAL, success, success),
-    ];
-    for (captured, heeded, allocated, ended) in cases {
-        stream.begin_capture(captured).unwrap();
-        assert_eq!(
-            allocate_elsewhere(&context, heeded),
-            allocated,
-            "{captured:?} {heeded:?}"
-        );
-        assert_eq!(end(&stream), ended, "{captured:?} {heeded:?}");
+    for heeded in [LOCAL, RELAXED] {
+        stream.begin_capture(GLOBAL).unwrap();
+        assert_eq!(allocate_elsewhere(&context, heeded), success, "{heeded:?}");
+        assert_eq!(end(&stream), success, "{heeded:?}");
     }
     // One spoilt capture does not spoil another.
     stream.begin_capture(GLOBAL).unwrap();

@@ -1,28 +1,24 @@
-//! What a capture takes in and what it refuses. The codes are those that the CUDA driver API
-//! documentation gives for each case (`CUresult`, "Stream Management", "Event Management"), and the
-//! CUDA C++ Programming Guide, "Creating a Graph Using Stream Capture".
+//! What captures do beyond the calls that an H100's driver was asked, which
+//! `driver_capture_record` makes. The rules are those of the CUDA driver API's documentation
+//! ("Stream Management", "Event Management") and of the CUDA C++ Programming Guide, "Creating a
+//! Graph Using Stream Capture".
 //!
 //! Captures are thread-local or relaxed here: global ones would reach into other tests.
 
 use crate::faults::serial;
-use crate::graphs::{begin, end, node_count};
-use crate::streams::blocking_stream;
-use crate::{code, context, kernels, last_fault, library};
+use crate::graphs::{begin, end, node_count, nodes};
+use crate::{context, last_fault};
 use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUresult, CUstream, CUstreamCaptureStatus};
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 use sys::CUstreamCaptureMode::{
-    CU_STREAM_CAPTURE_MODE_RELAXED as RELAXED, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL as LOCAL,
+    CU_STREAM_CAPTURE_MODE_GLOBAL as GLOBAL, CU_STREAM_CAPTURE_MODE_RELAXED as RELAXED,
+    CU_STREAM_CAPTURE_MODE_THREAD_LOCAL as LOCAL,
 };
 
 const INVALIDATED: CUresult = CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
 const UNSUPPORTED: CUresult = CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-
-fn status(stream: CUstream) -> CUstreamCaptureStatus {
-    // SAFETY: the handle is looked up.
-    unsafe { result::stream::is_capturing(stream) }.unwrap()
-}
 
 fn event() -> sys::CUevent {
     result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).unwrap()
@@ -55,260 +51,111 @@ fn nothing(stream: CUstream) -> CUresult {
 }
 
 #[test]
-fn a_capture_begins_once_and_not_on_the_legacy_stream() {
+fn streams_join_a_capture_by_waiting_and_leave_it_joined() {
+    let context = context();
+    let (a, b) = (context.new_stream().unwrap(), context.new_stream().unwrap());
+    let (a, b) = (a.cu_stream(), b.cu_stream());
+    begin(a, LOCAL).result().unwrap();
+    join(b, a);
+    nothing(b).result().unwrap();
+    join(a, b);
+    let (code, graph) = end(a);
+    assert_eq!((code, node_count(graph)), (CUresult::CUDA_SUCCESS, 1));
+    for stream in [a, b] {
+        // SAFETY: the handle is live.
+        unsafe { result::stream::synchronize(stream) }.unwrap();
+    }
+}
+
+#[test]
+fn any_thread_ends_a_relaxed_capture() {
+    let context = context();
+    let stream = context.new_stream().unwrap();
+    begin(stream.cu_stream(), RELAXED).result().unwrap();
+    let ended = std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            context.bind_to_thread().unwrap();
+            end(stream.cu_stream()).0
+        });
+        other.join().unwrap()
+    });
+    assert_eq!(ended, CUresult::CUDA_SUCCESS);
+}
+
+#[test]
+fn an_event_that_is_recorded_anew_leaves_its_capture_behind() {
+    let context = context();
+    let (a, b) = (context.new_stream().unwrap(), context.new_stream().unwrap());
+    let event = event();
+    begin(a.cu_stream(), LOCAL).result().unwrap();
+    record(event, a.cu_stream()).result().unwrap();
+    end(a.cu_stream()).0.result().unwrap();
+    record(event, b.cu_stream()).result().unwrap();
+    assert_eq!(wait(a.cu_stream(), event), CUresult::CUDA_SUCCESS);
+}
+
+#[test]
+fn a_graph_whose_handle_was_asked_for_needs_no_place_at_the_end() {
     let context = context();
     let stream = context.new_stream().unwrap();
     let raw = stream.cu_stream();
-    assert_eq!(
-        status(raw),
-        CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE
-    );
-    assert_eq!(begin(null_mut(), LOCAL), UNSUPPORTED);
-    type Begin = unsafe extern "C" fn(CUstream, u32) -> CUresult;
-    // SAFETY: the symbol has this type but for the mode, which may be any number.
-    let unknown = unsafe {
-        library()
-            .get::<Begin>(b"cuStreamBeginCapture_v2\0")
-            .unwrap()(raw, 3)
-    };
-    assert_eq!(unknown, CUresult::CUDA_ERROR_INVALID_VALUE);
-    assert_eq!(end(raw).0, CUresult::CUDA_ERROR_ILLEGAL_STATE);
     begin(raw, LOCAL).result().unwrap();
-    assert_eq!(begin(raw, LOCAL), CUresult::CUDA_ERROR_ILLEGAL_STATE);
-    assert_eq!(
-        status(raw),
-        CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_ACTIVE
-    );
-    let (code, graph) = end(raw);
-    assert_eq!((code, node_count(graph)), (CUresult::CUDA_SUCCESS, 0));
-    assert_eq!(
-        status(raw),
-        CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE
-    );
-}
-
-#[test]
-fn streams_join_a_capture_by_waiting_and_must_be_joined() {
-    let context = context();
-    let (a, b) = (context.new_stream().unwrap(), context.new_stream().unwrap());
-    let (a, b) = (a.cu_stream(), b.cu_stream());
-    for joined in [true, false] {
-        begin(a, LOCAL).result().unwrap();
-        join(b, a);
-        assert_eq!(
-            status(b),
-            CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_ACTIVE
-        );
-        nothing(b).result().unwrap();
-        assert_eq!(end(b).0, CUresult::CUDA_ERROR_STREAM_CAPTURE_UNMATCHED);
-        if joined {
-            join(a, b);
-            let (code, graph) = end(a);
-            assert_eq!((code, node_count(graph)), (CUresult::CUDA_SUCCESS, 1));
-        } else {
-            let unjoined = CUresult::CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
-            assert_eq!(end(a), (unjoined, null_mut()));
-        }
-        for stream in [a, b] {
-            assert_eq!(
-                status(stream),
-                CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE
-            );
-            // SAFETY: the handle is live.
-            unsafe { result::stream::synchronize(stream) }.unwrap();
-        }
-    }
-    // A stream that joined and did nothing leaves nothing to join.
-    begin(a, LOCAL).result().unwrap();
-    join(b, a);
-    nothing(a).result().unwrap();
-    assert_eq!(end(a).0, CUresult::CUDA_SUCCESS);
-}
-
-#[test]
-fn the_thread_that_began_a_capture_ends_it() {
-    let context = context();
-    let stream = context.new_stream().unwrap();
-    for (mode, expected) in [
-        (LOCAL, CUresult::CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD),
-        (RELAXED, CUresult::CUDA_SUCCESS),
-    ] {
-        begin(stream.cu_stream(), mode).result().unwrap();
-        let other = std::thread::scope(|scope| {
-            let other = scope.spawn(|| {
-                context.bind_to_thread().unwrap();
-                end(stream.cu_stream()).0
-            });
-            other.join().unwrap()
-        });
-        assert_eq!(other, expected);
-        if mode == LOCAL {
-            assert_eq!(end(stream.cu_stream()).0, CUresult::CUDA_SUCCESS);
-        }
+    nothing(raw).result().unwrap();
+    let graph = info(raw).2;
+    // SAFETY: handles are looked up, and null is no place.
+    unsafe {
+        sys::cuStreamEndCapture(raw, null_mut()).result().unwrap();
+        assert_eq!(node_count(graph), 1);
+        sys::cuGraphDestroy(graph).result().unwrap();
     }
 }
 
 #[test]
-fn dependencies_do_not_cross_the_edge_of_a_capture() {
-    let context = context();
-    let (a, b) = (context.new_stream().unwrap(), context.new_stream().unwrap());
-    let (a, b) = (a.cu_stream(), b.cu_stream());
-    let (outside, never) = (event(), event());
-    record(outside, b).result().unwrap();
-    begin(a, LOCAL).result().unwrap();
-    assert_eq!(
-        wait(a, never),
-        CUresult::CUDA_SUCCESS,
-        "it stands for no work"
-    );
-    let isolation = CUresult::CUDA_ERROR_STREAM_CAPTURE_ISOLATION;
-    assert_eq!(wait(a, outside), isolation);
-    assert_eq!(
-        status(a),
-        CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_INVALIDATED
-    );
-    assert_eq!(nothing(a), INVALIDATED);
-    assert_eq!(end(a), (INVALIDATED, null_mut()));
-    // An event of a capture that is over ties nothing to it.
-    let inside = event();
-    begin(a, LOCAL).result().unwrap();
-    record(inside, a).result().unwrap();
-    assert_eq!(end(a).0, CUresult::CUDA_SUCCESS);
-    assert_eq!(wait(b, inside), CUresult::CUDA_ERROR_CAPTURED_EVENT);
-    begin(b, LOCAL).result().unwrap();
-    assert_eq!(wait(b, inside), isolation);
-    assert_eq!(end(b).0, INVALIDATED);
-    record(inside, b).result().unwrap();
-    assert_eq!(
-        wait(a, inside),
-        CUresult::CUDA_SUCCESS,
-        "it was recorded anew"
-    );
-}
-
-#[test]
-fn captures_do_not_merge() {
-    let context = context();
-    let (a, b) = (context.new_stream().unwrap(), context.new_stream().unwrap());
-    let (a, b) = (a.cu_stream(), b.cu_stream());
-    let inside = event();
-    begin(a, LOCAL).result().unwrap();
-    begin(b, LOCAL).result().unwrap();
-    record(inside, a).result().unwrap();
-    assert_eq!(wait(b, inside), CUresult::CUDA_ERROR_STREAM_CAPTURE_MERGE);
-    assert_eq!((end(a).0, end(b).0), (INVALIDATED, INVALIDATED));
-}
-
-#[test]
-fn the_legacy_stream_must_leave_capturing_blocking_streams_alone() {
-    let context = context();
-    let blocking = blocking_stream(&context);
-    let own = context.new_stream().unwrap();
-    let implicit = CUresult::CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
-    let legacy: CUstream = null_mut();
-    let event = event();
-    let mut words = [0u32; 4];
-    // SAFETY: handles are looked up; the copy's sides have its size.
-    let calls: [(&str, &mut dyn FnMut() -> CUresult); 6] = unsafe {
-        let address = result::malloc_sync(16).unwrap();
-        result::memset_d8_sync(address, 0, 16).unwrap();
-        [
-            ("host function", &mut || nothing(legacy)),
-            ("synchronize", &mut || sys::cuStreamSynchronize(legacy)),
-            ("query", &mut || sys::cuStreamQuery(legacy)),
-            ("record", &mut || record(event, legacy)),
-            ("copy", &mut move || {
-                sys::cuMemcpyDtoH_v2(words.as_mut_ptr().cast(), address, 16)
-            }),
-            ("fill", &mut move || sys::cuMemsetD8_v2(address, 1, 16)),
-        ]
-    };
-    for (what, call) in calls {
-        begin(blocking, RELAXED).result().unwrap();
-        assert_eq!(call(), implicit, "{what}");
-        assert_eq!(end(blocking), (INVALIDATED, null_mut()), "{what}");
-        begin(own.cu_stream(), RELAXED).result().unwrap();
-        assert_eq!(call(), CUresult::CUDA_SUCCESS, "{what}");
-        assert_eq!(end(own.cu_stream()).0, CUresult::CUDA_SUCCESS, "{what}");
-    }
-    // To ask is refused, but spoils nothing.
-    begin(blocking, RELAXED).result().unwrap();
-    // SAFETY: the handle is always valid.
-    let asked = code(unsafe { result::stream::is_capturing(legacy) });
-    assert_eq!(asked, implicit);
-    assert_eq!(end(blocking).0, CUresult::CUDA_SUCCESS);
-}
-
-#[test]
-fn captured_work_is_not_waited_for() {
+fn graphs_that_allocate_are_captured_and_not_instantiated() {
     let _serial = serial();
     let context = context();
     let stream = context.new_stream().unwrap();
     let raw = stream.cu_stream();
-    let event = event();
-    let captured = CUresult::CUDA_ERROR_CAPTURED_EVENT;
-    // SAFETY: handles are looked up.
-    let calls: [(&str, CUresult, &dyn Fn() -> CUresult); 7] = unsafe {
-        [
-            ("stream", UNSUPPORTED, &|| sys::cuStreamSynchronize(raw)),
-            ("stream query", UNSUPPORTED, &|| sys::cuStreamQuery(raw)),
-            ("context", UNSUPPORTED, &|| sys::cuCtxSynchronize()),
-            ("event", captured, &|| sys::cuEventSynchronize(event)),
-            ("event query", captured, &|| sys::cuEventQuery(event)),
-            ("callback", UNSUPPORTED, &|| {
-                unsafe extern "C" fn callback(_: CUstream, _: CUresult, _: *mut c_void) {}
-                sys::cuStreamAddCallback(raw, Some(callback), null_mut(), 0)
-            }),
-            ("allocation", CUresult::CUDA_ERROR_NOT_SUPPORTED, &|| {
-                sys::cuMemAllocAsync(&mut 0, 64, raw)
-            }),
-        ]
-    };
-    for mode in [LOCAL, RELAXED] {
-        for (what, expected, call) in calls {
-            begin(raw, mode).result().unwrap();
-            record(event, raw).result().unwrap();
-            assert_eq!(call(), expected, "{what}");
-            assert_eq!(record(event, raw), INVALIDATED, "{what}");
-            assert_eq!(end(raw), (INVALIDATED, null_mut()), "{what}");
-        }
+    let mut address = 0;
+    begin(raw, LOCAL).result().unwrap();
+    // SAFETY: handles are looked up, results have their places, and the memory has its size.
+    unsafe {
+        sys::cuMemAllocAsync(&mut address, 64, raw)
+            .result()
+            .unwrap();
+        sys::cuMemsetD8Async(address, 0, 64, raw).result().unwrap();
+        let (code, graph) = end(raw);
+        assert_eq!((code, node_count(graph)), (CUresult::CUDA_SUCCESS, 2));
+        let mut kind = sys::CUgraphNodeType::CU_GRAPH_NODE_TYPE_EMPTY;
+        sys::cuGraphNodeGetType(nodes(graph)[0], &mut kind)
+            .result()
+            .unwrap();
+        assert_eq!(kind, sys::CUgraphNodeType::CU_GRAPH_NODE_TYPE_MEM_ALLOC);
+        let made = sys::cuGraphInstantiateWithFlags(&mut null_mut(), graph, 0);
+        assert_eq!(made, CUresult::CUDA_ERROR_NOT_SUPPORTED, "not here");
     }
-    stream.synchronize().unwrap();
+    assert!(last_fault().contains("allocates"), "{}", last_fault());
 }
 
 #[test]
-fn calls_that_go_past_the_streams_are_refused_to_the_capturing_thread() {
+fn a_thread_that_asks_for_it_is_not_guarded_from_its_own_captures() {
     let context = context();
     let (stream, other) = (context.new_stream().unwrap(), context.new_stream().unwrap());
     let raw = stream.cu_stream();
     context.bind_to_thread().unwrap();
-    let image = std::ffi::CString::new(kernels::PTX).unwrap();
     let done = event();
-    // SAFETY: handles are looked up, results have their places; what is freed twice is refused.
-    let calls: [(&str, &dyn Fn() -> CUresult); 10] = unsafe {
-        let address = result::malloc_sync(16).unwrap();
-        let freed = result::malloc_sync(16).unwrap();
-        let mut host = null_mut();
-        sys::cuMemHostAlloc(&mut host, 64, 0).result().unwrap();
+    // SAFETY: handles are looked up, and results have their places.
+    let calls: [(&str, &dyn Fn() -> CUresult); 5] = unsafe {
         [
             ("allocate", &|| sys::cuMemAlloc_v2(&mut 0, 64)),
             ("allocate pinned", &|| {
                 sys::cuMemHostAlloc(&mut null_mut(), 64, 0)
-            }),
-            ("load", &|| {
-                sys::cuModuleLoadData(&mut null_mut(), image.as_ptr().cast())
-            }),
-            ("fill", &move || sys::cuMemsetD8_v2(address, 1, 16)),
-            ("copy", &move || {
-                sys::cuMemcpyDtoD_v2(address, address + 8, 8)
             }),
             ("synchronize", &|| {
                 sys::cuStreamSynchronize(other.cu_stream())
             }),
             ("query", &|| sys::cuStreamQuery(other.cu_stream())),
             ("event query", &|| sys::cuEventQuery(done)),
-            ("free", &move || sys::cuMemFree_v2(freed)),
-            ("free pinned", &move || sys::cuMemFreeHost(host)),
         ]
     };
     let exchange = |mut mode| {
@@ -320,38 +167,14 @@ fn calls_that_go_past_the_streams_are_refused_to_the_capturing_thread() {
     };
     for (what, call) in calls {
         begin(raw, LOCAL).result().unwrap();
-        assert_eq!(call(), UNSUPPORTED, "{what}");
-        assert_eq!(end(raw), (INVALIDATED, null_mut()), "{what}");
-        // The thread may ask not to be guarded; or the capture may let it do as it likes.
-        begin(raw, LOCAL).result().unwrap();
-        assert_eq!(
-            exchange(RELAXED),
-            sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_GLOBAL
-        );
-        if !what.starts_with("free") {
-            assert_eq!(call(), CUresult::CUDA_SUCCESS, "{what}");
-        }
-        assert_eq!(
-            exchange(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_GLOBAL),
-            RELAXED
-        );
-        assert_eq!(end(raw).0, CUresult::CUDA_SUCCESS, "{what}");
-        begin(raw, RELAXED).result().unwrap();
+        assert_eq!(exchange(RELAXED), GLOBAL);
         assert_eq!(call(), CUresult::CUDA_SUCCESS, "{what}");
+        assert_eq!(exchange(GLOBAL), RELAXED);
         assert_eq!(end(raw).0, CUresult::CUDA_SUCCESS, "{what}");
+        begin(raw, LOCAL).result().unwrap();
+        assert_eq!(call(), UNSUPPORTED, "{what}");
+        assert_eq!(end(raw).0, INVALIDATED, "{what}");
     }
-    // Other threads are not concerned.
-    begin(raw, LOCAL).result().unwrap();
-    let elsewhere = std::thread::spawn({
-        let context = context.clone();
-        move || {
-            context.bind_to_thread().unwrap();
-            // SAFETY: the result has its place.
-            unsafe { result::malloc_sync(64) }.map(drop)
-        }
-    });
-    elsewhere.join().unwrap().unwrap();
-    assert_eq!(end(raw).0, CUresult::CUDA_SUCCESS);
 }
 
 /// What `cuStreamGetCaptureInfo` says: status, number, graph, dependencies.
@@ -416,12 +239,6 @@ fn captures_tell_what_the_next_node_depends_on() {
     assert_eq!(info(a).3, [first[0], second[0]]);
     // SAFETY: handles are looked up, lists are as long as they say.
     unsafe {
-        let destroyed = sys::cuGraphDestroy(graph);
-        assert_eq!(
-            destroyed,
-            CUresult::CUDA_ERROR_INVALID_VALUE,
-            "streams capture into it"
-        );
         let update = |nodes: &[sys::CUgraphNode], flags| {
             let list = nodes.as_ptr().cast_mut();
             sys::cuStreamUpdateCaptureDependencies_v2(a, list, null(), nodes.len(), flags)
@@ -437,7 +254,6 @@ fn captures_tell_what_the_next_node_depends_on() {
         assert_eq!(info(a).3, [second[0], first[0]]);
         let (code, ended) = end(a);
         assert_eq!((code, ended), (CUresult::CUDA_SUCCESS, graph));
-        assert_eq!(update(&first, 1), CUresult::CUDA_ERROR_ILLEGAL_STATE);
         sys::cuGraphDestroy(graph).result().unwrap();
     }
     begin(a, LOCAL).result().unwrap();
@@ -446,32 +262,7 @@ fn captures_tell_what_the_next_node_depends_on() {
 }
 
 #[test]
-fn destroyed_streams_leave_their_capture() {
-    let context = context();
-    let kept = context.new_stream().unwrap();
-    let kept = kept.cu_stream();
-    // SAFETY: handles are looked up.
-    let destroy = |stream| unsafe { result::stream::destroy(stream) }.unwrap();
-    let forked = blocking_stream(&context);
-    begin(kept, LOCAL).result().unwrap();
-    join(forked, kept);
-    nothing(forked).result().unwrap();
-    destroy(forked);
-    assert_eq!(end(kept).0, CUresult::CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
-    let origin = blocking_stream(&context);
-    begin(origin, LOCAL).result().unwrap();
-    join(kept, origin);
-    destroy(origin);
-    assert_eq!(
-        status(kept),
-        CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE
-    );
-    nothing(kept).result().unwrap();
-    context.synchronize().unwrap();
-}
-
-#[test]
-fn external_events_are_for_captures() {
+fn external_events_are_no_nodes_here() {
     let _serial = serial();
     let context = context();
     let stream = context.new_stream().unwrap();
@@ -484,7 +275,6 @@ fn external_events_are_for_captures() {
         }]
     };
     for call in calls {
-        assert_eq!(call(), CUresult::CUDA_ERROR_INVALID_VALUE);
         begin(raw, LOCAL).result().unwrap();
         assert_eq!(call(), CUresult::CUDA_ERROR_NOT_SUPPORTED, "not here");
         assert!(

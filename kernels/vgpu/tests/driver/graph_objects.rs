@@ -146,7 +146,6 @@ fn graphs_can_be_built_node_by_node() {
             .unwrap();
         assert_eq!(sys::cuGraphHostNodeGetParams(seen[0], &mut host), INVALID);
         let (mut graph, mut made) = (null_mut(), [null_mut(); 3]);
-        assert_eq!(sys::cuGraphCreate(&mut graph, 1), INVALID);
         sys::cuGraphCreate(&mut graph, 0).result().unwrap();
         sys::cuGraphAddKernelNode_v2(&mut made[0], graph, null(), 0, &kernel)
             .result()
@@ -182,15 +181,12 @@ fn handles_of_graphs_are_checked() {
     let (exec, node) = (instantiate(graph), nodes(graph)[0]);
     // SAFETY: handles are looked up, results have their places.
     unsafe {
-        let flags = |flags| {
-            let mut exec = null_mut();
-            sys::cuGraphInstantiateWithFlags(&mut exec, graph, flags)
-        };
-        assert_eq!(flags(16), INVALID, "no such flag");
+        let mut made = null_mut();
+        let from_device = sys::cuGraphInstantiateWithFlags(&mut made, graph, 4);
         assert_eq!(
-            flags(1 | 4),
-            INVALID,
-            "launches from the device free nothing"
+            from_device,
+            CUresult::CUDA_ERROR_NOT_SUPPORTED,
+            "a launch from the device"
         );
         let mut params: sys::CUDA_GRAPH_INSTANTIATE_PARAMS = std::mem::zeroed();
         params.flags = 2 | 8;
