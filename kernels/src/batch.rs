@@ -305,6 +305,23 @@ impl<'a> Batch<'a> {
         (decodes.address(), decodes.len())
     }
 
+    /// Pages that the tiles of prompted rows see, in sum, and those that generated rows see.
+    pub(crate) fn seen_pages(&self) -> (usize, usize) {
+        let (mut tiles, mut rows) = (0, 0);
+        for s in self.sequences {
+            let pages = |row: usize| (s.start + row).div_ceil(PAGE);
+            match s.generated {
+                true => rows += (1..=s.rows).map(pages).sum::<usize>(),
+                false => {
+                    let first = (0..s.rows).step_by(TILE);
+                    let last = first.map(|first| (first + TILE).min(s.rows));
+                    tiles += last.map(pages).sum::<usize>();
+                }
+            }
+        }
+        (tiles, rows)
+    }
+
     /// Splits of [`SPLIT`] keys that hold every generated row's.
     pub(crate) fn splits(&self) -> usize {
         self.splits

@@ -449,14 +449,22 @@ impl Context {
             Runs::On(Device::Host(device)) => host(device, out),
             Runs::On(Device::Cuda(device)) => cuda(&Launcher::Gpu(device), out)?,
             Runs::Dry(notes) => {
-                let launched = || lock(&notes.needs).launches;
-                let before = launched();
+                let noted = || {
+                    let needs = lock(&notes.needs);
+                    (needs.launches, needs.products)
+                };
+                let before = noted();
                 if let Target::Cuda { dtype } = self.target {
                     let needs = &notes.needs;
                     cuda(&Launcher::Plan { dtype, needs }, out)?;
                 }
-                let launches = launched() - before;
-                lock(&notes.calls).push((op, Work { launches, ..work }));
+                let after = noted();
+                let work = Work {
+                    launches: after.0 - before.0,
+                    products: after.1 - before.1,
+                    ..work
+                };
+                lock(&notes.calls).push((op, work));
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::ops::Add;
 
-/// Operations done, the fewest bytes moved, and the kernels launched for it.
+/// Operations done, the fewest bytes moved, and what a GPU launches for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Arithmetic operations; a multiply-add counts two.
@@ -12,6 +12,9 @@ pub struct Work {
     pub bytes: u64,
     /// Kernels launched; none on the host.
     pub launches: u64,
+    /// Operations of tensor cores that the launches' blocks make, those for the padding of tiles and,
+    /// in f32, for the parts of split operands among them; none on the host.
+    pub products: u64,
 }
 
 impl Work {
@@ -20,6 +23,7 @@ impl Work {
             operations: operations as u64,
             bytes: bytes as u64,
             launches: 0,
+            products: 0,
         }
     }
 }
@@ -32,6 +36,7 @@ impl Add for Work {
             operations: self.operations + other.operations,
             bytes: self.bytes + other.bytes,
             launches: self.launches + other.launches,
+            products: self.products + other.products,
         }
     }
 }

@@ -175,6 +175,43 @@ __device__ inline float silu(float x) { return x * sigmoid(x); }
 // The exact form, x times the normal distribution function.
 __device__ inline float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
 
+// A row that the THREADS of a block pass over several times, and read once up to KEPT vectors each.
+template <int THREADS>
+struct KeptRow {
+    static constexpr int STEP = THREADS * VECTOR, KEPT = 6144 / STEP;
+
+    const element* x;
+    int cols;
+    float kept[KEPT][VECTOR];
+
+    __device__ inline KeptRow(const element* x, int cols) : x(x), cols(cols) {
+#pragma unroll
+        for (int n = 0; n < KEPT; n++) {
+            const int i = n * STEP + threadIdx.x * VECTOR;
+            if (i < cols) {
+                load_part(kept[n], x + i, cols - i);
+            }
+        }
+    }
+
+    // Calls visit(column, vector) for the thread's vectors in ascending order.
+    template <class Visit>
+    __device__ inline void each(Visit visit) const {
+#pragma unroll
+        for (int n = 0; n < KEPT; n++) {
+            const int i = n * STEP + threadIdx.x * VECTOR;
+            if (i < cols) {
+                visit(i, kept[n]);
+            }
+        }
+        for (int i = KEPT * STEP + threadIdx.x * VECTOR; i < cols; i += STEP) {
+            float v[VECTOR];
+            load_part(v, x + i, cols - i);
+            visit(i, v);
+        }
+    }
+};
+
 // Copies a row by all THREADS of a block.
 template <int THREADS>
 __device__ inline void copy_row(element* to, const element* from, int cols) {

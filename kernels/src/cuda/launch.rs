@@ -36,15 +36,18 @@ pub(crate) struct Grid {
     pub(crate) threads: u32,
     /// Dynamic shared memory of a block in bytes.
     pub(crate) shared: usize,
+    /// Multiply-adds of matrix products of all blocks.
+    pub(crate) products: usize,
 }
 
 impl Grid {
-    /// Blocks of `threads` threads, without dynamic shared memory.
+    /// Blocks of `threads` threads, without dynamic shared memory and products.
     pub(crate) fn new(blocks: [usize; 3], threads: u32) -> Grid {
         Grid {
             blocks,
             threads,
             shared: 0,
+            products: 0,
         }
     }
 }
@@ -191,9 +194,10 @@ impl Launcher<'_> {
     ) -> Result<()> {
         match self {
             _ if grid.blocks.contains(&0) => Ok(()),
-            Launcher::Plan { needs, .. } => {
+            Launcher::Plan { dtype, needs } => {
                 let mut needs = needs.lock().unwrap_or_else(PoisonError::into_inner);
                 needs.launches += 1;
+                needs.products += operations(grid.products, *dtype);
                 needs
                     .kernels
                     .insert((source.file, kernel, defines.to_vec()), source);
@@ -202,6 +206,12 @@ impl Launcher<'_> {
             Launcher::Gpu(cuda) => cuda.launch((source, kernel), defines, grid, &args),
         }
     }
+}
+
+/// Operations of tensor cores for so many multiply-adds; in f32 each is three of parts of operands.
+fn operations(products: usize, dtype: DType) -> u64 {
+    let parts = if dtype == DType::F32 { 3 } else { 1 };
+    2 * parts * products as u64
 }
 
 /// A kernel: its source's file, its name, and the macros.

@@ -177,8 +177,12 @@ __device__ inline void load_b_transposed(FragmentB (&b)[N], const element* tile,
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             const int row = lane % 4 * 2 + i * 8, col = n * 8 + lane / 4;
+            // Half of the lanes take the odd row first, which lies in the banks that are left.
+            const bool odd_first = lane % 4 >= 2;
             const element* x = tile + row * pitch + col;
-            split(b[n].high[i], b[n].low[i], x[0], x[pitch]);
+            const float first = x[odd_first ? pitch : 0], second = x[odd_first ? 0 : pitch];
+            split(b[n].high[i], b[n].low[i], odd_first ? second : first,
+                  odd_first ? first : second);
         }
     }
 }

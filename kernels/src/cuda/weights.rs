@@ -28,6 +28,8 @@ pub(crate) struct Needs {
     pub(crate) kernels: Kernels,
     /// Kernels launched so far.
     pub(crate) launches: u64,
+    /// Operations of tensor cores in them.
+    pub(crate) products: u64,
 }
 
 impl Needs {

@@ -182,14 +182,21 @@ pub(super) fn shared_rows(rows: usize, head_dim: usize, dtype: DType) -> usize {
     rows * (head_dim.next_multiple_of(16) + 8) * dtype.size()
 }
 
+/// Multiply-adds of so many query rows of a head and a block of keys and values.
+pub(super) fn block_products(rows: usize, head_dim: usize) -> usize {
+    2 * rows * BLOCK * head_dim.next_multiple_of(16)
+}
+
 fn launch(gpu: &Launcher<'_>, heads: usize, problems: &[Qkv<'_>], y: &Tensor) -> Result<()> {
     let head_dim = y.cols() / heads;
     let mut grid = Grid::new([0, heads, 1], THREADS);
     grid.shared = shared_rows(2 * BLOCK, head_dim, y.dtype());
+    let block = block_products(BLOCK, head_dim);
     let mut first_row = 0;
     for problems in problems.chunks(PROBLEMS) {
         let mut fields = Vec::new();
         grid.blocks[0] = 0;
+        grid.products = 0;
         for Qkv { q, k, v } in problems {
             fields.push(Arg::Struct(vec![
                 (*q).into(),
@@ -204,7 +211,9 @@ fn launch(gpu: &Launcher<'_>, heads: usize, problems: &[Qkv<'_>], y: &Tensor) ->
                 grid.blocks[0].into(),
             ]));
             first_row += q.rows();
-            grid.blocks[0] += q.rows().div_ceil(BLOCK);
+            let tiles = q.rows().div_ceil(BLOCK);
+            grid.blocks[0] += tiles;
+            grid.products += tiles * heads * k.rows().div_ceil(BLOCK) * block;
         }
         let unused = || Arg::Struct(vec![Arg::Pointer(0); 7]);
         fields.resize_with(PROBLEMS, unused);

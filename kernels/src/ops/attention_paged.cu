@@ -44,10 +44,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 // Keys of a split, a page for each warp.
 constexpr int SPLIT = WARPS * KEYS;
 // A partial result of a row: HEAD_DIM sums of weights times values, the greatest score, and the sum
-// of the weights, all weights relative to the greatest score.
-constexpr int PARTIAL = HEAD_DIM + 2;
+// of the weights, all weights relative to the greatest score. In memory it takes whole sectors.
 constexpr int MOST = HEAD_DIM;
 constexpr int WEIGHT = HEAD_DIM + 1;
+constexpr int COLUMNS = HEAD_DIM + 2;
+constexpr int PARTIAL = div_up(COLUMNS, 8) * 8;
+static_assert(COLUMNS <= PITCH);
 
 // One column, not MOST, of partial results put together: `count` of them, `stride` floats apart.
 __device__ inline float merge(const float* partial, int stride, int count, int column, float most) {
@@ -74,7 +76,7 @@ __device__ inline float greatest(const float* partial, int stride, int count) {
 // are left as they are.
 // Grid: (splits, kv_heads * ceil(heads / kv_heads / 16), decodes). Block: 128.
 // Dynamic shared memory: [4][64][WIDTH + 8] elements, each warp's page, first keys, then values, at
-// last its partial results [16][PARTIAL] in floats; then the queries, [16][WIDTH + 8] elements.
+// last its partial results [16][PITCH] in floats; then the queries, [16][WIDTH + 8] elements.
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     attention_paged_decode(float* __restrict__ partial, const element* __restrict__ q, int q_stride,
                            const element* __restrict__ kv_layer, const int* __restrict__ decodes,
@@ -126,30 +128,31 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
         __syncwarp();  // The tile is free.
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            float* const result = results + warp * STRIDE + (lane / 4 + 8 * half) * PARTIAL;
+            float* const result = results + warp * STRIDE + (lane / 4 + 8 * half) * PITCH;
             const float weight = row_sum(gathered.weight[half]);
             if (lane % 4 == 0) {
-                result[MOST] = gathered.most[half];
-                result[WEIGHT] = weight;
+                *reinterpret_cast<float2*>(result + MOST) = make_float2(gathered.most[half], weight);
             }
 #pragma unroll
             for (int n = 0; n < WIDTH / 8; n++) {
                 const int col = n * 8 + lane % 4 * 2;
                 if (GUARD(col < HEAD_DIM)) {
-                    result[col] = gathered.sums[n][2 * half];
-                    result[col + 1] = gathered.sums[n][2 * half + 1];
+                    const Accumulator& sums = gathered.sums[n];
+                    *reinterpret_cast<float2*>(result + col) =
+                        make_float2(sums[2 * half], sums[2 * half + 1]);
                 }
             }
         }
     }
     __syncthreads();
     partial += (((size_t)blockIdx.z * heads + head) * splits + split) * PARTIAL;
-    for (int i = threadIdx.x; i < count * PARTIAL; i += THREADS) {
-        const int query = i / PARTIAL, column = i % PARTIAL;
-        const float* const result = results + query * PARTIAL;
+    for (int query = warp; query < count; query += WARPS) {
+        const float* const result = results + query * PITCH;
         const float most = greatest(result, STRIDE, parts);
-        partial[query * splits * PARTIAL + column] =
-            column == MOST ? most : merge(result, STRIDE, parts, column, most);
+        float* const to = partial + query * splits * PARTIAL;
+        for (int column = lane; column < COLUMNS; column += WARP) {
+            to[column] = column == MOST ? most : merge(result, STRIDE, parts, column, most);
+        }
     }
 }
 

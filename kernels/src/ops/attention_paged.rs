@@ -7,7 +7,7 @@
 //! (pages).
 
 use super::Op;
-use super::attention::{HEAD_DIMS, THREADS, define_head_dim, shared_rows};
+use super::attention::{HEAD_DIMS, THREADS, block_products, define_head_dim, shared_rows};
 use super::rope_kv::Pages;
 use crate::batch::SPLIT;
 use crate::case::{Case, Inputs, Trial};
@@ -60,7 +60,7 @@ pub fn attention_paged<'a>(
     let heads = q.cols() / head_dim;
     let splits = batch.splits();
     let (_, decodes) = batch.decode_table();
-    let partial = cx.device_scratch(decodes * heads * splits, head_dim + 2)?;
+    let partial = cx.device_scratch(decodes * heads * splits, partial_len(head_dim))?;
     cx.run(
         OP,
         Work::new(4 * pairs * q.cols(), elements * cx.dtype().size()),
@@ -178,6 +178,11 @@ const WARPS: usize = SPLIT / PAGE;
 /// Query rows of a warp.
 const WARP_ROWS: usize = 16;
 
+/// Elements of a partial result: of the values, the greatest score and the weight, in whole sectors.
+fn partial_len(head_dim: usize) -> usize {
+    (head_dim + 2).next_multiple_of(8)
+}
+
 fn launch(
     gpu: &Launcher<'_>,
     q: View<'_>,
@@ -191,6 +196,8 @@ fn launch(
     let defines = define_head_dim("attention_paged", head_dim)?;
     let (tile_table, tiles) = batch.tile_table();
     let (decode_table, decodes) = batch.decode_table();
+    let (tile_pages, row_pages) = batch.seen_pages();
+    let groups = kv_heads * (heads / kv_heads).div_ceil(WARP_ROWS);
     gpu.launch(
         (&CUDA, "attention_paged_prefill"),
         &defines,
@@ -198,6 +205,7 @@ fn launch(
             blocks: [tiles, heads, 1],
             threads: THREADS,
             shared: shared_rows(2 * PAGE, head_dim, y.dtype()),
+            products: tile_pages * heads * block_products(PAGE, head_dim),
         },
         [
             y.into(),
@@ -215,13 +223,10 @@ fn launch(
         (&CUDA, "attention_paged_decode"),
         &defines,
         Grid {
-            blocks: [
-                splits,
-                kv_heads * (heads / kv_heads).div_ceil(WARP_ROWS),
-                decodes,
-            ],
+            blocks: [splits, groups, decodes],
             threads: THREADS,
             shared: shared_rows(WARPS * PAGE + WARP_ROWS, head_dim, y.dtype()),
+            products: row_pages * groups * block_products(WARP_ROWS, head_dim),
         },
         [
             partial.into(),

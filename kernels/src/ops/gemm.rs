@@ -411,10 +411,12 @@ impl Gemm<'_> {
         let (positions, positions_pitch) = self.positions;
         let cols = self.out.cols();
         let tiles = self.rows.div_ceil(tile.rows) * cols.div_ceil(tile.cols / stacked);
+        let f32 = usize::from(gpu.dtype() == DType::F32);
         let grid = Grid {
             blocks: [tiles, 1, 1],
             threads: tile.threads,
-            shared: tile.shared[usize::from(gpu.dtype() == DType::F32)],
+            shared: tile.shared[f32],
+            products: tiles * tile.rows * tile.cols * self.depth.next_multiple_of(tile.depth[f32]),
         };
         let fields = vec![
             self.x.into(),
@@ -440,6 +442,8 @@ impl Gemm<'_> {
 pub(super) struct GpuTile {
     rows: usize,
     cols: usize,
+    /// Columns of `x` in a stage, in bf16 and in f32.
+    depth: [usize; 2],
     threads: u32,
     /// Shared memory in bytes, in bf16 and in f32.
     shared: [usize; 2],
@@ -449,6 +453,7 @@ pub(super) struct GpuTile {
 pub(super) const TILE_128: GpuTile = GpuTile {
     rows: 128,
     cols: 128,
+    depth: [64, 32],
     threads: 256,
     shared: [110_592, 122_880],
 };
@@ -456,6 +461,7 @@ pub(super) const TILE_128: GpuTile = GpuTile {
 const TILE_16: GpuTile = GpuTile {
     rows: 16,
     cols: 32,
+    depth: [128, 64],
     threads: 128,
     shared: [78_336, 82_944],
 };

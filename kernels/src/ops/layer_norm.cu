@@ -1,8 +1,9 @@
 // y = (x - mean(x)) / sqrt(var(x) + eps) * w + b, row by row, in f32 and rounded once.
 //
-// Grid (rows), 256 threads, no dynamic shared memory. y is contiguous. The variance is the mean of
-// the squared differences, in a pass of its own. A thread sums the vectors that it holds in
-// ascending order, then the block its threads: the order depends on `cols` alone.
+// Grid (rows), 256 threads, no dynamic shared memory. y is contiguous; w and b are at multiples of
+// 16 bytes and readable up to the next one. The variance is the mean of the squared differences, in
+// a pass of its own. A thread sums the vectors that it holds in ascending order, then the block its
+// threads: the order depends on `cols` alone.
 #include "common.cuh"
 
 constexpr int THREADS = 256;
@@ -10,39 +11,33 @@ constexpr int THREADS = 256;
 extern "C" __global__ void __launch_bounds__(THREADS)
 layer_norm(element* __restrict__ y, const element* __restrict__ x, int x_stride,
            const element* __restrict__ w, const element* __restrict__ b, int cols, float eps) {
-    x += (size_t)blockIdx.x * x_stride;
+    const KeptRow<THREADS> row(x + (size_t)blockIdx.x * x_stride, cols);
     y += (size_t)blockIdx.x * cols;
-    const int first = threadIdx.x * VECTOR;
     float sum = 0.0f;
-    for (int i = first; i < cols; i += THREADS * VECTOR) {
-        float v[VECTOR];
-        load_part(v, x + i, cols - i);
+    row.each([&](int, const float (&v)[VECTOR]) {
 #pragma unroll
         for (int j = 0; j < VECTOR; j++) {
             sum += v[j];
         }
-    }
+    });
     const float mean = block_sum<THREADS>(sum) / cols;
     float squares = 0.0f;
-    for (int i = first; i < cols; i += THREADS * VECTOR) {
-        float v[VECTOR];
-        load_part(v, x + i, cols - i);
+    row.each([&](int i, const float (&v)[VECTOR]) {
 #pragma unroll
         for (int j = 0; j < VECTOR; j++) {
             const float centred = GUARD(i + j < cols) ? v[j] - mean : 0.0f;
             squares = fmaf(centred, centred, squares);
         }
-    }
+    });
     const float scale = 1.0f / sqrtf(block_sum<THREADS>(squares) / cols + eps);
-    for (int i = first; i < cols; i += THREADS * VECTOR) {
-        float v[VECTOR], weight[VECTOR], bias[VECTOR];
-        load_part(v, x + i, cols - i);
-        load_part(weight, w + i, cols - i);
-        load_part(bias, b + i, cols - i);
+    row.each([&](int i, const float (&v)[VECTOR]) {
+        float weight[VECTOR], bias[VECTOR], out[VECTOR];
+        load_vector(weight, w + i);
+        load_vector(bias, b + i);
 #pragma unroll
         for (int j = 0; j < VECTOR; j++) {
-            v[j] = fmaf((v[j] - mean) * scale, weight[j], bias[j]);
+            out[j] = fmaf((v[j] - mean) * scale, weight[j], bias[j]);
         }
-        store_part(y + i, v, cols - i);
-    }
+        store_part(y + i, out, cols - i);
+    });
 }
