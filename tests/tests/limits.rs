@@ -13,12 +13,20 @@ use gamut_kernels::{
 };
 use gamut_tests::layer::weight;
 use gamut_tests::virtual_gpu;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const DTYPES: [DType; 2] = [DType::BF16, DType::F32];
+
+/// Held while something is counted, since that counts all launches of the process.
+fn alone() -> MutexGuard<'static, ()> {
+    static COUNTING: Mutex<()> = Mutex::new(());
+    COUNTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Launches make the operations of tensor cores that their geometry says, in every case.
 #[test]
 fn products_are_those_of_the_launches() {
+    let _alone = alone();
     for dtype in DTYPES {
         let gpu = virtual_gpu(dtype);
         let counting = Counting::start(&gpu).unwrap();
@@ -112,6 +120,7 @@ fn linear(outputs: usize, inputs: usize) -> Linear {
 
 #[test]
 fn streams_move_few_bytes_in_whole_sectors() {
+    let _alone = alone();
     for dtype in DTYPES {
         let bench = Bench::new(dtype);
         let (d, width) = (4096, 1280);
@@ -237,6 +246,7 @@ fn global(call: &Measured) -> Requests {
 
 #[test]
 fn tiles_move_what_their_shapes_say() {
+    let _alone = alone();
     for dtype in DTYPES {
         let size = dtype.size() as u64;
         let bench = Bench::new(dtype);

@@ -17,7 +17,8 @@ use std::sync::Arc;
 /// Bytes of a sector of global memory.
 const SECTOR: u64 = 32;
 
-/// Counting on a virtual GPU, which goes on until this is dropped.
+/// Counting on the virtual GPUs of this process, which goes on until this is dropped: there should
+/// be one at a time.
 #[derive(Debug)]
 pub struct Counting {
     cuda: Arc<Cuda>,
