@@ -215,6 +215,7 @@ mod tests {
             operations,
             bytes,
             launches,
+            products: 0,
         };
         assert_eq!(ceilings.floor("gemm", work(40, 100, 1)), 4.25);
         assert_eq!(ceilings.floor("gemm", work(40, 800, 0)), 8.0);

@@ -28,6 +28,7 @@ mod arena;
 mod batch;
 mod case;
 mod context;
+mod counted;
 mod cuda;
 mod dtype;
 mod error;
@@ -46,6 +47,7 @@ mod work;
 pub use batch::{Batch, Bucket, Sequence};
 pub use case::{Case, Trial};
 pub use context::{Context, Device, DeviceChoice, Target};
+pub use counted::Counted;
 pub use cuda::{
     Assembly, Counters, Counting, CoveredLine, Cuda, Define, Driver, Edit, Executed, Footprint,
     Graph, KernelCoverage, Line, Requests, SourceLine, Timer, Wavefronts, assemble,

@@ -8,7 +8,7 @@ use gamut_kernels::ops::{
     gather, gemm, gemm_add, gemm_f32, gemm_gelu, gemm_swiglu, layer_norm, rms_norm, rope_kv,
 };
 use gamut_kernels::{
-    Context, Counters, Counting, DType, Device, KvCache, Linear, PAGE, Requests, Result, Sequence,
+    Context, Counted, Counters, Counting, DType, Device, KvCache, Linear, PAGE, Result, Sequence,
     Tensor, Work, verify,
 };
 use gamut_tests::layer::weight;
@@ -33,17 +33,13 @@ fn products_are_those_of_the_launches() {
         let mut made = 0;
         verify(&gpu, 0, Some(&counting), |finding| {
             let what = format!("{} {} in {dtype}", finding.op, finding.case);
-            let counted: u64 = finding.launches.iter().map(products).sum();
-            assert_eq!(counted, finding.work.products, "{what}");
-            made += counted;
+            let counted = Counted::new(&finding.launches, finding.work);
+            assert_eq!(counted.matrix_operations, finding.work.products, "{what}");
+            made += counted.matrix_operations;
         })
         .unwrap();
         assert!(made > 0);
     }
-}
-
-fn products(launch: &Counters) -> u64 {
-    launch.matrix_operations.values().sum()
 }
 
 /// By the launches' geometry, over all that a song of 300 s and a prompt of 7,600 tokens take.
@@ -67,6 +63,12 @@ struct Measured {
     op: &'static str,
     launches: Vec<Counters>,
     work: Work,
+}
+
+impl Measured {
+    fn counted(&self) -> Counted {
+        Counted::new(&self.launches, self.work)
+    }
 }
 
 /// Runs operations on the virtual GPU.
@@ -157,23 +159,15 @@ fn streams_move_few_bytes_in_whole_sectors() {
         measured.extend(decoder(&bench, 511, 1, true));
         for call in &measured {
             let what = format!("{} in {dtype}", call.op);
-            let found = global(call);
-            let once: u64 = call.launches.iter().map(|l| l.footprint.moved()).sum();
-            let times = |bytes: u64| bytes as f64 / call.work.bytes as f64;
-            println!(
-                "{what}: {:.3} with repeats {:.3}",
-                times(once),
-                times(found.moved())
-            );
-            assert!(times(once) <= 1.1, "{what}: {once} of {:?}", call.work);
+            let counted = call.counted();
+            let (touched, moved) = (counted.touched().unwrap(), counted.moved().unwrap());
+            println!("{what}: touched {touched:.3}, moved {moved:.3} times the contract's bytes");
+            assert!(touched <= 1.1, "{what}: {counted:?}");
             // Weights and rotations that every row needs are read again, from the cache.
             if !["rms_norm", "layer_norm", "rope_kv"].contains(&call.op) {
-                assert!(
-                    times(found.moved()) <= 1.1,
-                    "{what}: {found:?} of {:?}",
-                    call.work
-                );
+                assert!(moved <= 1.1, "{what}: {counted:?}");
             }
+            let found = counted.global;
             // Of floats beside elements of bf16 a thread has 32 bytes, which it stores in two halves.
             if !(call.op == "gemm_f32" && dtype == DType::BF16) {
                 assert_eq!(found.sectors, found.min_sectors, "{what}: {found:?}");
@@ -236,14 +230,6 @@ fn no_bank_twice(call: &Measured, what: &str) {
     assert!(seen > 0, "{what}");
 }
 
-fn global(call: &Measured) -> Requests {
-    let mut all = Requests::default();
-    for launch in &call.launches {
-        all += launch.global();
-    }
-    all
-}
-
 #[test]
 fn tiles_move_what_their_shapes_say() {
     let _alone = alone();
@@ -260,7 +246,7 @@ fn tiles_move_what_their_shapes_say() {
         let operands = 2 * (256 * 512 + 256 * 512);
         for (call, result) in products.iter().zip([256 * 256, 256 * 128]) {
             let what = format!("{} in {dtype}", call.op);
-            let found = global(call);
+            let found = call.counted().global;
             assert_eq!(found.distinct_bytes, size * (operands + result), "{what}");
             assert_eq!(found.sectors, found.min_sectors, "{what}");
             no_bank_twice(call, &what);
@@ -274,13 +260,17 @@ fn tiles_move_what_their_shapes_say() {
         });
         let elements = (rows * width * (2 + 3 * 2)) as u64;
         let what = format!("attention in {dtype}");
-        assert_eq!(global(&call[0]).distinct_bytes, size * elements, "{what}");
+        assert_eq!(
+            call[0].counted().global.distinct_bytes,
+            size * elements,
+            "{what}"
+        );
         no_bank_twice(&call[0], &what);
         // Two tiles of prompted rows that see two and three pages.
         let calls = decoder(&bench, 64, 128, false);
         let elements = (32 * 128 * (2 * 128 + 2 * 64 * (2 + 3))) as u64;
         let what = format!("attention_paged in {dtype}");
-        let found = global(&calls[1]).distinct_bytes as f64 / (size * elements) as f64;
+        let found = calls[1].counted().global.distinct_bytes as f64 / (size * elements) as f64;
         // The rest is numbers of rows and pages.
         assert!((1.0..1.01).contains(&found), "{what}: {found}");
         no_bank_twice(&calls[1], &what);

@@ -3,6 +3,7 @@
 
 mod ceilings;
 mod compare;
+mod counters;
 mod error;
 mod measure;
 mod ops;

@@ -6,14 +6,28 @@ use crate::options::{Options, gpu, recorded};
 use crate::peers::{blas::BlasBench, fft};
 use crate::row::{Bench, Peer, Row};
 use crate::rows::rows;
-use gamut_kernels::{Context, Timer, Work};
+use gamut_kernels::{Context, Device, Timer, Work};
 use gamut_probe::report::Report;
 
 /// The dry run of a row.
-struct Planned {
-    row: Row,
-    plan: Context,
-    work: Work,
+pub(crate) struct Planned {
+    pub(crate) row: Row,
+    pub(crate) plan: Context,
+    pub(crate) work: Work,
+}
+
+/// Every row, with its weights and kernels loaded on the device.
+pub(crate) fn plan(options: &Options, device: &Device) -> Result<Vec<Planned>> {
+    let mut planned = Vec::new();
+    for row in rows(&options.config()?, &options.sizes())? {
+        let (plan, mut dry) = (Context::plan(device.target()), Dry(Work::default()));
+        (row.body)(&plan, &mut dry)?;
+        let work = dry.0;
+        planned.push(Planned { row, plan, work });
+    }
+    let plans: Vec<&Context> = planned.iter().map(|planned| &planned.plan).collect();
+    device.load(&plans)?;
+    Ok(planned)
 }
 
 /// Notes the operation's own work among that of a dry run.
@@ -46,15 +60,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     let device = options.open()?;
     let cuda = gpu(&device)?;
     let timer = Timer::new(cuda)?;
-    let mut planned = Vec::new();
-    for row in rows(&options.config()?, &options.sizes())? {
-        let (plan, mut dry) = (Context::plan(device.target()), Dry(Work::default()));
-        (row.body)(&plan, &mut dry)?;
-        let work = dry.0;
-        planned.push(Planned { row, plan, work });
-    }
-    let plans: Vec<&Context> = planned.iter().map(|planned| &planned.plan).collect();
-    device.load(&plans)?;
+    let planned = plan(options, &device)?;
     let blas = match options.is_hardware() {
         true => Some(BlasBench::open(&device, cuda)?),
         false => None,
@@ -108,22 +114,15 @@ mod tests {
             let plan = Context::plan(Target::Cuda { dtype: DType::BF16 });
             let mut dry = Dry(Work::default());
             (row.body)(&plan, &mut dry).unwrap();
-            let (
-                Work {
-                    operations,
-                    bytes,
-                    launches,
-                },
-                name,
-            ) = (dry.0, &row.id);
-            assert!(bytes > 0 && launches > 0, "{name}");
+            let (work, name) = (dry.0, &row.id);
+            assert!(work.bytes > 0 && work.launches > 0, "{name}");
             assert!(
                 plan.workspace_peak() < 8 << 30,
                 "{name}: {}",
                 plan.workspace_peak()
             );
             if let Peer::Blas(BlasPeer { m, k, n, .. }) = row.peer {
-                assert_eq!(operations, 2 * (m * k * n) as u64, "{name}");
+                assert_eq!(work.operations, 2 * (m * k * n) as u64, "{name}");
             }
         }
     }

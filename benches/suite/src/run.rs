@@ -4,7 +4,7 @@ use crate::compare;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::peers::torch;
-use crate::{ceilings, ops, pipeline, table, upload, verify};
+use crate::{ceilings, counters, ops, pipeline, table, upload, verify};
 use clap::Args;
 use gamut_kernels::DType;
 use gamut_probe::process::{this_program, wait};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, process};
 
 /// Sections in order, with the seconds that each may take.
-pub(crate) const SECTIONS: [(&str, u64); 7] = [
+pub(crate) const SECTIONS: [(&str, u64); 8] = [
     ("ceilings", 60),
     ("ops", 150),
     ("pipeline", 120),
@@ -23,6 +23,7 @@ pub(crate) const SECTIONS: [(&str, u64); 7] = [
     ("upload", 45),
     ("verify bf16", 120),
     ("verify f32", 120),
+    ("counters", 120),
 ];
 
 #[derive(Clone, Debug, Args)]
@@ -77,8 +78,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     results.extend(header.map(|(name, value)| (name.to_owned(), value)));
     for (name, limit) in SECTIONS {
         let wanted = args.only.is_empty() || args.only.iter().any(|only| only == name);
-        // PyTorch knows no virtual GPU.
-        if !wanted || (name == "torch" && !options.is_hardware()) {
+        // PyTorch knows no virtual GPU, and only that counts.
+        let foreign = if options.is_hardware() {
+            "counters"
+        } else {
+            "torch"
+        };
+        if !wanted || name == foreign {
             continue;
         }
         let left = Duration::from_secs(args.seconds).saturating_sub(start.elapsed());
@@ -121,6 +127,7 @@ pub(crate) fn section(name: &str, options: &Options, out: &Path) -> Result<()> {
     let mut report = Report::new(out, name)?;
     let outcome = match name {
         "ceilings" => ceilings::run(options, &mut report),
+        "counters" => counters::run(options, &mut report),
         "ops" => ops::run(options, &mut report),
         "pipeline" => pipeline::run(options, &mut report),
         "torch" => torch::run(options, &mut report),

@@ -13,6 +13,7 @@ pub(crate) fn table(results: &Value) -> String {
     header(&mut text, results, &ceilings);
     operations(&mut text, results, &ceilings);
     pipeline(&mut text, results);
+    counters(&mut text, results);
     let outcomes = results.get("outcomes").and_then(Value::as_object);
     for (name, outcome) in outcomes.into_iter().flatten() {
         let outcome = outcome.as_str().unwrap_or("-");
@@ -96,6 +97,45 @@ fn header(text: &mut String, results: &Value, ceilings: &Ceilings) {
         for case in failed.into_iter().flatten() {
             line(text, format!("  FAILED: {case}"));
         }
+    }
+}
+
+fn counters(text: &mut String, results: &Value) {
+    let Some(rows) = results.get("counters").and_then(Value::as_object) else {
+        return;
+    };
+    line(
+        text,
+        format!(
+            "\n{:<66} {:>8} {:>8} {:>8} {:>8} {:>10} {:>8}",
+            "operation, counted",
+            "launches",
+            "touched",
+            "moved",
+            "sectors",
+            "wavefronts",
+            "products"
+        ),
+    );
+    let rows = rows.iter().filter(|(_, row)| row.is_object());
+    for (id, row) in rows {
+        if number(row, "/launches").is_none() {
+            line(text, format!("{id:<66} {}", show(row, "error")));
+            continue;
+        }
+        let ratio = |name: &str| cell(number(row, &format!("/{name}")), 2);
+        line(
+            text,
+            format!(
+                "{id:<66} {:>8} {:>8} {:>8} {:>8} {:>10} {:>8}",
+                cell(number(row, "/launches"), 0),
+                ratio("touched"),
+                ratio("moved"),
+                ratio("sectors"),
+                ratio("wavefronts"),
+                ratio("products"),
+            ),
+        );
     }
 }
 

@@ -28,7 +28,7 @@ fn times<'a>(results: &'a Value, section: &str) -> Vec<(&'a String, Option<f64>)
 fn every_section_gives_what_it_is_for() {
     let folder = tempfile::tempdir().unwrap();
     let line = "run --device virtual --seed 3 --commit abc --date 2026-11-26 --out first.json \
-        --only ceilings --only ops --only pipeline --only upload";
+        --only ceilings --only ops --only pipeline --only upload --only counters";
     let run = suite(folder.path(), line);
     assert!(run.status.success(), "{}", text(&run.stderr));
     let results: Value =
@@ -48,11 +48,31 @@ fn every_section_gives_what_it_is_for() {
             .unwrap()
             > 0.0
     );
+    let counted = results["counters"].as_object().unwrap().values();
+    let counted: Vec<&Value> = counted.filter(|row| row.is_object()).collect();
+    assert!(counted.len() > 50, "{}", counted.len());
+    for row in counted {
+        let number = |name: &str| {
+            row[name]
+                .as_f64()
+                .unwrap_or_else(|| panic!("{name} of {row}"))
+        };
+        assert!(
+            number("launches") >= 1.0 && number("moved_bytes") > 0.0,
+            "{row}"
+        );
+        // No request takes fewer sectors than it must, and nothing is read or written by half.
+        assert!(
+            number("sectors") >= 1.0 && number("touched_bytes") <= number("moved_bytes"),
+            "{row}"
+        );
+    }
     let table = text(&run.stdout);
     for part in [
         "Gamut virtual GPU",
         "commit abc, 2026-11-26",
         "time to first token",
+        "operation, counted",
     ] {
         assert!(table.contains(part), "{table}");
     }

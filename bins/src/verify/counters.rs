@@ -2,100 +2,20 @@
 
 use crate::error::Error;
 use crate::output;
-use gamut_kernels::{
-    Counters, Executed, Finding, Footprint, Line, Requests, SourceLine, Wavefronts, Work,
-};
+use gamut_kernels::{Counted, Finding, Line, Requests, SourceLine, Wavefronts};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Counters of several launches, and the work that the contract names for them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sum {
-    launches: usize,
-    instructions: BTreeMap<String, Executed>,
-    pub(super) matrix_operations: u64,
-    barriers: u64,
-    pub(super) global: Requests,
-    footprint: Footprint,
-    shared: Wavefronts,
-    pub(super) work: Work,
+/// Counters of a case.
+pub(super) fn counted(finding: &Finding) -> Counted {
+    Counted::new(&finding.launches, finding.work)
 }
 
-impl Sum {
-    /// That of a case.
-    pub(super) fn of(finding: &Finding) -> Sum {
-        let mut sum = Sum {
-            work: finding.work,
-            ..Sum::default()
-        };
-        finding
-            .launches
-            .iter()
-            .for_each(|launch| sum.launch(launch));
-        sum
-    }
-
-    fn launch(&mut self, launch: &Counters) {
-        self.launches += 1;
-        self.instructions(&launch.instructions);
-        self.matrix_operations += launch.matrix_operations.values().sum::<u64>();
-        self.barriers += launch.barriers;
-        self.global += launch.global();
-        self.footprint += launch.footprint;
-        self.shared += launch.shared;
-    }
-
-    fn instructions(&mut self, instructions: &BTreeMap<String, Executed>) {
-        for (class, executed) in instructions {
-            *self.instructions.entry(class.clone()).or_default() += *executed;
-        }
-    }
-
-    fn add(&mut self, other: &Sum) {
-        self.launches += other.launches;
-        self.instructions(&other.instructions);
-        self.matrix_operations += other.matrix_operations;
-        self.barriers += other.barriers;
-        self.global += other.global;
-        self.footprint += other.footprint;
-        self.shared += other.shared;
-        self.work = self.work + other.work;
-    }
-
-    /// Bytes moved for each byte of the contract.
-    pub(super) fn moved(&self) -> Option<f64> {
-        ratio(self.global.moved(), self.work.bytes)
-    }
-
-    /// Bytes touched, each once a launch, for each byte of the contract.
-    fn touched(&self) -> Option<f64> {
-        ratio(self.footprint.moved(), self.work.bytes)
-    }
-
-    fn sectors(&self) -> Option<f64> {
-        ratio(self.global.sectors, self.global.min_sectors)
-    }
-
-    fn wavefronts(&self) -> Option<f64> {
-        ratio(self.shared.wavefronts, self.shared.min_wavefronts)
-    }
-
-    /// Operations of matrix products for each operation of the contract.
-    pub(super) fn products(&self) -> Option<f64> {
-        let made = self.matrix_operations > 0;
-        ratio(self.matrix_operations, self.work.operations).filter(|_| made)
-    }
-
-    /// Warp instructions of some of the classes.
-    fn of_group(&self, group: &str) -> u64 {
-        let classes = self.instructions.iter();
-        let own = classes.filter(|(class, _)| self::group(class) == group);
-        own.map(|(_, executed)| executed.warps).sum()
-    }
-}
-
-fn ratio(found: u64, of: u64) -> Option<f64> {
-    (of > 0).then(|| found as f64 / of as f64)
+/// Warp instructions of the classes of a group.
+fn of_group(counted: &Counted, group: &str) -> u64 {
+    let classes = counted.instructions.iter();
+    let own = classes.filter(|(class, _)| self::group(class) == group);
+    own.map(|(_, executed)| executed.warps).sum()
 }
 
 /// The groups of the table's columns.
@@ -117,7 +37,7 @@ fn group(class: &str) -> &'static str {
 
 /// A case's counters, of every launch and in sum.
 pub(super) fn json(finding: &Finding) -> Value {
-    let sum = Sum::of(finding);
+    let sum = counted(finding);
     json!({
         "contract": { "operations": sum.work.operations, "bytes": sum.work.bytes },
         "instructions": sum.instructions,
@@ -145,9 +65,9 @@ pub(super) fn write(findings: &[Finding]) -> Result<(), Error> {
     )?;
     let mut rows = vec![head(&["op"], &["moved", "contract", "ratio", "touched"])];
     for cases in findings.chunk_by(|a, b| a.op == b.op) {
-        let sums: Vec<Sum> = cases.iter().map(Sum::of).collect();
-        let mut total = Sum::default();
-        sums.iter().for_each(|sum| total.add(sum));
+        let sums: Vec<Counted> = cases.iter().map(counted).collect();
+        let mut total = Counted::default();
+        sums.iter().for_each(|sum| total += sum);
         let op = cases.first().map_or("", |case| case.op);
         rows.push(row(op.to_owned(), &total));
         let cases = cases.iter().zip(&sums);
@@ -163,9 +83,9 @@ fn head(first: &[&str], bytes: &[&str]) -> Vec<String> {
     columns.into_iter().map(str::to_owned).collect()
 }
 
-fn row(name: String, sum: &Sum) -> Vec<String> {
+fn row(name: String, sum: &Counted) -> Vec<String> {
     let mut row = vec![name, sum.launches.to_string()];
-    row.extend(GROUPS.map(|group| short(sum.of_group(group))));
+    row.extend(GROUPS.map(|group| short(of_group(sum, group))));
     row.extend([
         output::bytes(sum.global.moved()),
         output::bytes(sum.work.bytes),
@@ -222,8 +142,8 @@ fn write_lines(findings: &[Finding]) -> Result<(), Error> {
             op.to_owned(),
             kernel.to_owned(),
             source.map_or_else(String::new, |s| format!("{}:{}", s.file, s.line)),
-            times(ratio(global.sectors, global.min_sectors)),
-            times(ratio(shared.wavefronts, shared.min_wavefronts)),
+            times(global.ratio()),
+            times(shared.ratio()),
             source
                 .and_then(SourceLine::text)
                 .unwrap_or_default()

@@ -5,9 +5,9 @@
 //! that moved, as high as bytes moved and matrix products made allow: to the left where bytes move
 //! more than once, below the roof where products compute what nobody asked for.
 
-use super::counters::{Sum, times};
+use super::counters::{counted, times};
 use crate::error::Error;
-use gamut_kernels::Finding;
+use gamut_kernels::{Counted, Finding};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -62,7 +62,7 @@ pub(super) fn write(dir: &Path, findings: &[Finding]) -> Result<(), Error> {
         let op = cases.first().map_or("", |case| case.op);
         let sums: Vec<_> = cases
             .iter()
-            .map(|c| (c.case.as_str(), Sum::of(c)))
+            .map(|c| (c.case.as_str(), counted(c)))
             .collect();
         let path = dir.join(format!("{op}.svg"));
         std::fs::write(&path, picture(op, &sums)).map_err(failed(&path))?;
@@ -71,7 +71,7 @@ pub(super) fn write(dir: &Path, findings: &[Finding]) -> Result<(), Error> {
 }
 
 /// The contract's point, and that of what was counted; none where nothing is computed or moved.
-fn points(sum: &Sum) -> Option<[Point; 2]> {
+fn points(sum: &Counted) -> Option<[Point; 2]> {
     let (operations, bytes) = (sum.work.operations as f64, sum.work.bytes as f64);
     let moved = sum.global.moved() as f64;
     if operations == 0.0 || bytes == 0.0 || moved == 0.0 {
@@ -86,7 +86,7 @@ fn points(sum: &Sum) -> Option<[Point; 2]> {
     ])
 }
 
-fn picture(op: &str, cases: &[(&str, Sum)]) -> String {
+fn picture(op: &str, cases: &[(&str, Counted)]) -> String {
     let mut svg = String::new();
     let (width, height) = SIZE;
     // Writing to a String does not fail.
@@ -114,7 +114,7 @@ fn picture(op: &str, cases: &[(&str, Sum)]) -> String {
 }
 
 /// The points of the cases, and the numbers of the cases that share them.
-fn at_one_place(cases: &[(&str, Sum)]) -> Vec<([Point; 2], Vec<usize>)> {
+fn at_one_place(cases: &[(&str, Counted)]) -> Vec<([Point; 2], Vec<usize>)> {
     let mut places: Vec<([Point; 2], Vec<usize>)> = Vec::new();
     for (number, (_, sum)) in (1..).zip(cases) {
         let Some(points) = points(sum) else {
@@ -209,7 +209,7 @@ fn axes(svg: &mut String) {
 }
 
 /// The cases by their numbers, with bytes moved and products made for each of the contract's.
-fn list(svg: &mut String, cases: &[(&str, Sum)]) {
+fn list(svg: &mut String, cases: &[(&str, Counted)]) {
     let left = PLOT.0 + PLOT.2 + 30.0;
     let mut row = |number: usize, [first, bytes, products, name]: [&str; 4]| {
         let y = PLOT.1 + 16.0 * number as f64 + 4.0;

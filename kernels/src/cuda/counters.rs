@@ -6,6 +6,7 @@
 use super::compiler::source_line;
 use super::{Cuda, Driver, driver};
 use crate::Device;
+use crate::counted::ratio;
 use crate::error::{Error, Result};
 use cudarc::driver::sys;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -95,6 +96,11 @@ impl Requests {
     pub fn moved(&self) -> u64 {
         self.sectors * SECTOR
     }
+
+    /// Sectors for each that is needed at least.
+    pub fn ratio(&self) -> Option<f64> {
+        ratio(self.sectors, self.min_sectors)
+    }
 }
 
 /// Sectors of 32 bytes that a launch touched, each counted once.
@@ -124,6 +130,13 @@ pub struct Wavefronts {
     pub wavefronts: u64,
     /// The passes that accesses without a conflict would take.
     pub min_wavefronts: u64,
+}
+
+impl Wavefronts {
+    /// Passes for each that is needed at least.
+    pub fn ratio(&self) -> Option<f64> {
+        ratio(self.wavefronts, self.min_wavefronts)
+    }
 }
 
 macro_rules! sums {
