@@ -23,7 +23,7 @@ pub(crate) const SECTIONS: [(&str, u64); 8] = [
     ("upload", 45),
     ("verify bf16", 120),
     ("verify f32", 120),
-    ("counters", 120),
+    ("counters", 300),
 ];
 
 #[derive(Clone, Debug, Args)]
