@@ -8,14 +8,23 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 
 // Marks a test that keeps an access inside its bounds. With MARK_GUARDS the mark is in the PTX too,
-// where tests let it hold in turn always, which must not go unnoticed.
+// with a number that is the test's text, where tests let it hold in turn always, which must not go
+// unnoticed.
 #if MARK_GUARDS
+__host__ __device__ constexpr u32 number_of(const char* text) {
+    u32 number = 0;
+    while (*text != 0) {
+        number = number * 31 + *text++;
+    }
+    return number;
+}
+template <u32 NUMBER>
 __device__ __forceinline__ bool guard(bool holds) {
     u32 kept = holds;
-    asm("// guard %0" : "+r"(kept));
+    asm("// guard %0 %1" : "+r"(kept) : "n"(NUMBER));
     return kept != 0;
 }
-#define GUARD(condition) guard(condition)
+#define GUARD(condition) guard<number_of(#condition)>(condition)
 #else
 #define GUARD(condition) (condition)
 #endif
