@@ -16,7 +16,7 @@ __host__ __device__ constexpr u32 number_of(const char* text) {
     while (*text != 0) {
         number = number * 31 + *text++;
     }
-    return number;
+    return number & 0x7fffffff;
 }
 template <u32 NUMBER>
 __device__ __forceinline__ bool guard(bool holds) {
@@ -106,6 +106,18 @@ __device__ inline void store_vector(element* to, const float (&from)[VECTOR]) {
     *reinterpret_cast<uint4*>(to) = pack(from, element());
 }
 
+// VECTOR elements at any address.
+__device__ inline void load_elements(float (&to)[VECTOR], const element* from) {
+    if (aligned16(from)) {
+        load_vector(to, from);
+    } else {
+#pragma unroll
+        for (int i = 0; i < VECTOR; i++) {
+            to[i] = to_float(from[i]);
+        }
+    }
+}
+
 // Up to VECTOR elements at any address, zeros past `count`.
 __device__ inline void load_part(float (&to)[VECTOR], const element* from, int count) {
     if (GUARD(count >= VECTOR) && aligned16(from)) {
@@ -153,12 +165,12 @@ __device__ inline T warp_reduce(T x) {
 __device__ inline float warp_sum(float x) { return warp_reduce<Sum>(x); }
 __device__ inline float warp_max(float x) { return warp_reduce<Max>(x); }
 
-// Reduces over a block of THREADS, all of which must call; warps in ascending order.
+// Reduces over a block of THREADS, all of which must call; warps in ascending order. Between two
+// calls with the same arguments of the template there must be a barrier.
 template <int THREADS, class Combine, class T>
 __device__ inline T block_reduce(T x) {
     __shared__ T parts[THREADS / WARP];
     x = warp_reduce<Combine>(x);
-    __syncthreads();  // The last call's readers are done.
     if (threadIdx.x % WARP == 0) {
         parts[threadIdx.x / WARP] = x;
     }

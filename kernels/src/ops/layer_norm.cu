@@ -1,6 +1,7 @@
 // y = (x - mean(x)) / sqrt(var(x) + eps) * w + b, row by row, in f32 and rounded once.
 //
-// Grid (rows), 256 threads, no dynamic shared memory. y is contiguous. The variance is the mean of
+// Grid (rows), 256 threads, no dynamic shared memory. y is contiguous; w and b are at multiples of 16 bytes
+// and readable up to the next one. The variance is the mean of
 // the squared differences, in a pass of its own. A thread sums the vectors that it holds in
 // ascending order, then the block its threads: the order depends on `cols` alone.
 #include "common.cuh"
@@ -23,6 +24,7 @@ layer_norm(element* __restrict__ y, const element* __restrict__ x, int x_stride,
         }
     }
     const float mean = block_sum<THREADS>(sum) / cols;
+    __syncthreads();  // All have read the sums that the next ones will lie over.
     float squares = 0.0f;
     for (int i = first; i < cols; i += THREADS * VECTOR) {
         float v[VECTOR];
@@ -37,8 +39,8 @@ layer_norm(element* __restrict__ y, const element* __restrict__ x, int x_stride,
     for (int i = first; i < cols; i += THREADS * VECTOR) {
         float v[VECTOR], weight[VECTOR], bias[VECTOR];
         load_part(v, x + i, cols - i);
-        load_part(weight, w + i, cols - i);
-        load_part(bias, b + i, cols - i);
+        load_vector(weight, w + i);
+        load_vector(bias, b + i);
 #pragma unroll
         for (int j = 0; j < VECTOR; j++) {
             v[j] = fmaf((v[j] - mean) * scale, weight[j], bias[j]);

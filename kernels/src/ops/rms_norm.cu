@@ -1,6 +1,7 @@
 // y = x / sqrt(mean(x^2) + eps) * w, row by row, in f32 and rounded once.
 //
-// Grid (rows), 256 threads, no dynamic shared memory. y is contiguous. A thread sums the vectors
+// Grid (rows), 256 threads, no dynamic shared memory. y is contiguous; w is at a multiple of 16 bytes and
+// readable up to the next one. A thread sums the vectors
 // that it holds in ascending order, then the block its threads: the order depends on `cols` alone.
 #include "common.cuh"
 
@@ -25,7 +26,7 @@ rms_norm(element* __restrict__ y, const element* __restrict__ x, int x_stride,
     for (int i = first; i < cols; i += THREADS * VECTOR) {
         float v[VECTOR], weight[VECTOR];
         load_part(v, x + i, cols - i);
-        load_part(weight, w + i, cols - i);
+        load_vector(weight, w + i);
 #pragma unroll
         for (int j = 0; j < VECTOR; j++) {
             v[j] = v[j] * scale * weight[j];

@@ -102,8 +102,10 @@ fn file_names(ptx: &str) -> BTreeMap<u32, &str> {
 
 fn kind(line: &str) -> Option<(Kind, &str)> {
     if let Some(mark) = line.strip_prefix("// guard ") {
-        let (register, number) = mark.split_once(' ')?;
-        return Some((Kind::Guard(number.parse().ok()?), register));
+        let (register, number) = mark.split_once(' ').unwrap_or((mark, ""));
+        let number = number.parse();
+        let number = number.unwrap_or_else(|e| panic!("guard without a number: {line}: {e}"));
+        return Some((Kind::Guard(number), register));
     }
     let instruction = match line.strip_prefix('@') {
         Some(guarded) => guarded.split_once(char::is_whitespace)?.1.trim_start(),
@@ -211,7 +213,7 @@ pub(super) fn witnessed(ptx: &str) -> (String, Vec<Witness>) {
             kernel: mark.kernel.to_owned(),
             site: mark.site,
         });
-        if mark.register != "" {
+        if !mark.register.is_empty() {
             lines.push("}".to_owned());
         }
     }

@@ -33,27 +33,22 @@ impl Survey {
     /// # Errors
     /// If one of them fails.
     pub fn new(dtype: DType, file: &'static str) -> Result<Survey> {
-        let ops = registry();
-        let ops = ops.iter().filter(|op| op.cuda_file() == file);
-        let cases = ops.flat_map(|op| {
-            let named = |case: Case| (format!("{} {}", op.name, case.name), case);
-            (op.cases)().into_iter().map(named)
-        });
-        let runs: Result<Vec<_>> = cases
-            .map(|(name, case)| {
-                let start = Instant::now();
-                let (bits, sites) = run(dtype, &case)?;
-                let cost = start.elapsed();
-                let known = Known {
-                    name,
-                    case,
-                    bits,
-                    cost,
-                };
-                Ok((known, sites))
-            })
-            .collect();
-        let mut runs = runs?;
+        let mut runs = Vec::new();
+        for op in registry() {
+            for case in (op.cases)() {
+                if case.cuda_files(dtype)?.contains(file) {
+                    let start = Instant::now();
+                    let (bits, sites) = run(dtype, file, &case)?;
+                    let known = Known {
+                        name: format!("{} {}", op.name, case.name),
+                        case,
+                        bits,
+                        cost: start.elapsed(),
+                    };
+                    runs.push((known, sites));
+                }
+            }
+        }
         runs.sort_by_key(|(known, _)| known.cost);
         let (mut cases, mut sites) = (Vec::new(), BTreeMap::<Site, Vec<usize>>::new());
         for (number, (known, reached)) in runs.into_iter().enumerate() {
@@ -83,11 +78,14 @@ impl Survey {
     }
 }
 
-/// A case's output, and for every site of the kernels that it loads whether it had an effect.
-fn run(dtype: DType, case: &Case) -> Result<(Vec<u32>, BTreeMap<Site, bool>)> {
+/// A case's output, and for every site of the file's kernels whether it had an effect.
+fn run(dtype: DType, file: &'static str, case: &Case) -> Result<(Vec<u32>, BTreeMap<Site, bool>)> {
     let witnesses: Arc<Mutex<Vec<Witness>>> = Arc::default();
     let noted = Arc::clone(&witnesses);
-    let note = move |_: &'static str, _: &[_], ptx: String| {
+    let note = move |of: &'static str, _: &[_], ptx: String| {
+        if of != file {
+            return ptx;
+        }
         let (ptx, witnesses) = witnessed(&ptx);
         let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
         noted.extend(witnesses);

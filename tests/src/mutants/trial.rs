@@ -55,7 +55,11 @@ impl Survey {
             return Ok(Verdict::Unreached);
         }
         let removed = site.clone();
-        let edit = move |_: &'static str, _: &[_], ptx: String| without(&ptx, &removed);
+        let file = self.file;
+        let edit = move |of: &'static str, _: &[_], ptx: String| match of == file {
+            true => without(&ptx, &removed),
+            false => ptx,
+        };
         let cuda = Cuda::open_edited(self.dtype, Box::new(edit))?;
         // A guard keeps a thread from what it may not touch at all: no order matters.
         let schedules = match site.kind() {
