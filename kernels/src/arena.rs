@@ -28,6 +28,8 @@ enum Storage {
     Counting,
     Host(HostBlock),
     Device(DeviceBlock),
+    /// On a GPU, every region in a block of its own.
+    Apart(Arc<Cuda>),
 }
 
 #[derive(Debug)]
@@ -50,6 +52,15 @@ impl Arena {
         Arena::with(capacity, |bytes| {
             let block = cuda.allocate(bytes, "the workspace")?;
             Ok(Storage::Device(block))
+        })
+    }
+
+    /// An arena without bounds on a GPU, where every region is a block of exactly its bytes: a virtual
+    /// GPU notices who leaves one, and who reads what nobody wrote.
+    pub(crate) fn apart(cuda: &Arc<Cuda>) -> Arc<Arena> {
+        Arc::new(Arena {
+            storage: Storage::Apart(Arc::clone(cuda)),
+            free: FreeList::new(usize::MAX / 2),
         })
     }
 
@@ -83,11 +94,16 @@ impl Arena {
         let offset = self
             .lock()
             .take(len.checked_next_multiple_of(ALIGN).unwrap_or(usize::MAX))?;
-        Ok(Region {
+        let mut region = Region {
             arena: self.clone(),
             offset,
             len,
-        })
+            own: None,
+        };
+        if let Storage::Apart(cuda) = &self.storage {
+            region.own = Some((cuda.allocate(len.max(1), "a tensor")?, offset));
+        }
+        Ok(region)
     }
 
     fn lock(&self) -> MutexGuard<'_, FreeList> {
@@ -151,6 +167,8 @@ pub(crate) struct Region {
     arena: Arc<Arena>,
     offset: usize,
     len: usize,
+    /// Its own block, and the offset in the arena at which that begins.
+    own: Option<(DeviceBlock, usize)>,
 }
 
 impl Region {
@@ -207,8 +225,9 @@ impl Region {
 
     /// The block on a GPU that the region is a part of, and where in it it begins.
     pub(crate) fn device(&self) -> Option<(&DeviceBlock, usize)> {
-        match &self.arena.storage {
-            Storage::Device(block) => Some((block, self.offset)),
+        match (&self.arena.storage, &self.own) {
+            (Storage::Device(block), _) => Some((block, self.offset)),
+            (_, Some((block, start))) => Some((block, self.offset - start)),
             _ => None,
         }
     }

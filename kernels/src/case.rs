@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::weight::{Linear, Weight};
 use crate::{Context, DType, Device, Target, Work};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 /// Makes the inputs of a case on a device.
 type Prepare = dyn Fn(&Context) -> Result<Trial>;
@@ -108,6 +109,17 @@ impl Case {
             .into_iter()
             .fold(Work::default(), |sum, (_, w)| sum + w);
         Ok((plan.workspace_peak(), work))
+    }
+
+    /// The files of the kernels that the case runs on a GPU.
+    ///
+    /// # Errors
+    /// If the case is not valid.
+    pub fn cuda_files(&self, dtype: DType) -> Result<BTreeSet<&'static str>> {
+        let plan = Context::plan(Target::Cuda { dtype });
+        self.prepare(&plan)?.run(&plan)?;
+        let kernels = Context::needs(&[&plan]).kernels;
+        Ok(kernels.into_keys().map(|(file, _, _)| file).collect())
     }
 }
 

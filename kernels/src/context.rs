@@ -192,6 +192,22 @@ impl Context {
         })
     }
 
+    /// A device with memory for each tensor apart, where a virtual GPU notices the first byte that is
+    /// read or written outside of one.
+    ///
+    /// # Errors
+    /// If the device is no GPU and the memory cannot be had: the host's is in one block.
+    pub(crate) fn apart(device: &Device, bytes: usize) -> Result<Context> {
+        let cx = Context::new(device, bytes)?;
+        Ok(match device {
+            Device::Host(_) => cx,
+            Device::Cuda(cuda) => Context {
+                arena: Arena::apart(cuda),
+                ..cx
+            },
+        })
+    }
+
     /// A dry run: operations check their arguments, take their workspace and note their work and
     /// the weights and kernels that they need, but compute nothing. What it counted is in
     /// [`Context::workspace_peak`] and [`Context::work`]; [`Device::load`] loads the weights.
@@ -211,7 +227,7 @@ impl Context {
         Context::needs(dry_runs).bytes(dtype)
     }
 
-    fn needs(dry_runs: &[&Context]) -> Needs {
+    pub(crate) fn needs(dry_runs: &[&Context]) -> Needs {
         let mut all = Needs::default();
         for run in dry_runs {
             if let Runs::Dry(notes) = &run.runs {

@@ -1,9 +1,10 @@
-//! What the tests that span crates share: clips, the oracle's golden cases, a layer on a device, and
-//! CUDA's compiler.
+//! What the tests that span crates share: clips, the oracle's golden cases, a layer on a device, CUDA's
+//! compiler, and mutants of kernels.
 
 pub mod clip;
 pub mod golden;
 pub mod layer;
+pub mod mutants;
 pub mod nvrtc;
 
 use gamut_kernels::{Cuda, DType, Device, Driver};

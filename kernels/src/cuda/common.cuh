@@ -8,14 +8,23 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 
 // Marks a test that keeps an access inside its bounds. With MARK_GUARDS the mark is in the PTX too,
-// where tests let it hold in turn always, which must not go unnoticed.
+// with a number that is the test's text, where tests let it hold in turn always, which must not go
+// unnoticed.
 #if MARK_GUARDS
+__host__ __device__ constexpr u32 number_of(const char* text) {
+    u32 number = 0;
+    while (*text != 0) {
+        number = number * 31 + *text++;
+    }
+    return number & 0x7fffffff;
+}
+template <u32 NUMBER>
 __device__ __forceinline__ bool guard(bool holds) {
     u32 kept = holds;
-    asm("// guard %0" : "+r"(kept));
+    asm("// guard %0 %1" : "+r"(kept) : "n"(NUMBER));
     return kept != 0;
 }
-#define GUARD(condition) guard(condition)
+#define GUARD(condition) guard<number_of(#condition)>(condition)
 #else
 #define GUARD(condition) (condition)
 #endif
@@ -97,6 +106,18 @@ __device__ inline void store_vector(element* to, const float (&from)[VECTOR]) {
     *reinterpret_cast<uint4*>(to) = pack(from, element());
 }
 
+// VECTOR elements at any address.
+__device__ inline void load_elements(float (&to)[VECTOR], const element* from) {
+    if (aligned16(from)) {
+        load_vector(to, from);
+    } else {
+#pragma unroll
+        for (int i = 0; i < VECTOR; i++) {
+            to[i] = to_float(from[i]);
+        }
+    }
+}
+
 // Up to VECTOR elements at any address, zeros past `count`.
 __device__ inline void load_part(float (&to)[VECTOR], const element* from, int count) {
     if (GUARD(count >= VECTOR) && aligned16(from)) {
@@ -144,12 +165,12 @@ __device__ inline T warp_reduce(T x) {
 __device__ inline float warp_sum(float x) { return warp_reduce<Sum>(x); }
 __device__ inline float warp_max(float x) { return warp_reduce<Max>(x); }
 
-// Reduces over a block of THREADS, all of which must call; warps in ascending order.
+// Reduces over a block of THREADS, all of which must call; warps in ascending order. Between two
+// calls with the same arguments of the template there must be a barrier.
 template <int THREADS, class Combine, class T>
 __device__ inline T block_reduce(T x) {
     __shared__ T parts[THREADS / WARP];
     x = warp_reduce<Combine>(x);
-    __syncthreads();  // The last call's readers are done.
     if (threadIdx.x % WARP == 0) {
         parts[threadIdx.x / WARP] = x;
     }

@@ -142,7 +142,6 @@ fn with_registers(ptx: Vec<u8>, report: &str) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// The options of NVRTC for an architecture and a type.
 /// A line of an operation's source or of a header, trimmed.
 pub(super) fn source_line(file: &str, line: u32) -> Option<&'static str> {
     let ops = registry()
@@ -154,6 +153,25 @@ pub(super) fn source_line(file: &str, line: u32) -> Option<&'static str> {
     Some(line.trim())
 }
 
+/// The text of a source with those of the headers that it includes, directly or not.
+pub(crate) fn whole_text(source: &CudaSource) -> String {
+    let mut included: Vec<&str> = Vec::new();
+    let mut whole = String::new();
+    let mut texts = vec![source.text];
+    while let Some(text) = texts.pop() {
+        whole += text;
+        for (name, header) in HEADERS {
+            let name = name.to_str().unwrap_or_default();
+            if !included.contains(&name) && text.contains(&format!("#include \"{name}\"")) {
+                included.push(name);
+                texts.push(header);
+            }
+        }
+    }
+    whole
+}
+
+/// The options of NVRTC for an architecture and a type.
 fn options(architecture: &str, dtype: DType, defines: &[Define]) -> Vec<String> {
     let mut options = vec![
         format!("--gpu-architecture={architecture}"),

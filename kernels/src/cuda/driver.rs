@@ -6,7 +6,7 @@ use super::library::load_for_good;
 use crate::error::Error;
 use cudarc::driver::sys;
 use cudarc::driver::{CudaContext, DriverError};
-use std::ffi::c_char;
+use std::ffi::{CString, c_char};
 use std::path::PathBuf;
 
 /// Names the virtual driver's library.
@@ -104,6 +104,24 @@ pub(super) fn memory_error(what: &'static str, bytes: usize, e: DriverError) -> 
 /// The virtual GPU's report of the last fault.
 fn last_fault() -> Option<String> {
     text(b"gamutVgpuGetLastFault\0").filter(|text| !text.is_empty())
+}
+
+/// Sets the options of a virtual GPU's launches.
+pub(super) fn configure(options: &str) -> Result<(), Error> {
+    type Configure = unsafe extern "C" fn(*const c_char) -> sys::CUresult;
+    let what = || format!("setting the options `{options}` of the virtual GPU");
+    let failed = |reason: String| Error::Cuda {
+        what: what(),
+        reason,
+    };
+    let text = CString::new(options).map_err(|e| failed(e.to_string()))?;
+    // SAFETY: the symbol is the virtual driver's, which has this signature and reads a text that ends
+    // with a zero byte.
+    let result = unsafe {
+        let configure = sys::culib().get::<Configure>(b"gamutVgpuConfigure\0");
+        configure.map_err(|e| failed(e.to_string()))?(text.as_ptr())
+    };
+    result.result().map_err(|e| error(what(), e))
 }
 
 /// A text of the virtual GPU, by the function that gives it; none on a real one.

@@ -18,6 +18,7 @@ mod timer;
 mod upload;
 mod weights;
 
+pub(crate) use compiler::whole_text;
 pub use compiler::{Assembly, Edit, assemble};
 pub use counters::{
     Counters, Counting, CoveredLine, Executed, Footprint, KernelCoverage, Line, Requests,
@@ -152,6 +153,15 @@ impl Cuda {
             functions: Mutex::default(),
             weights: RwLock::default(),
         }))
+    }
+
+    /// Sets how the virtual GPU runs what is launched from now on, in the words of its
+    /// `GAMUT_VGPU_OPTIONS`; what is not named gets its default.
+    ///
+    /// # Errors
+    /// If this is not the virtual GPU, or a word means nothing.
+    pub fn set_virtual_options(&self, options: &str) -> Result<()> {
+        driver::configure(options)
     }
 
     /// Whether there is a GPU with its driver; whether all else is there, opening it says.

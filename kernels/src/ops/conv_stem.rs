@@ -344,6 +344,8 @@ fn cases() -> Vec<Case> {
         (50, 80, 32, DType::F32),
         (33, 128, 48, DType::BF16),
         (1, 3, 20, DType::F16),
+        (11, 67, 45, DType::F32),
+        (3, 12, 12, DType::F32),
     ]
     .map(case)
     .into()

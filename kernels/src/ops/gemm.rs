@@ -509,6 +509,8 @@ fn cases(epilogue: Epilogue) -> Vec<Case> {
         (7, 2570, 10),
         (1, 24, 8_500),
         (0, 32, 16),
+        (17, 264, 132),
+        (17, 263, 203),
     ] {
         for dtype in [DType::F32, DType::F16, DType::BF16] {
             cases.push(case(epilogue, dtype, (m, k, n)));

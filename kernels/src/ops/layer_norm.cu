@@ -21,6 +21,7 @@ layer_norm(element* __restrict__ y, const element* __restrict__ x, int x_stride,
         }
     });
     const float mean = block_sum<THREADS>(sum) / cols;
+    __syncthreads();  // All have read the sums that the next ones will lie over.
     float squares = 0.0f;
     row.each([&](int i, const float (&v)[VECTOR]) {
 #pragma unroll

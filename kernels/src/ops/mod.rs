@@ -1,7 +1,7 @@
 //! The operations, one file each, and their registry.
 
 use crate::case::Case;
-use crate::cuda::CudaSource;
+use crate::cuda::{CudaSource, whole_text};
 
 mod attention;
 mod attention_paged;
@@ -38,6 +38,18 @@ pub struct Op {
     pub(crate) cuda: &'static CudaSource,
     /// The inputs on which it is verified.
     pub cases: fn() -> Vec<Case>,
+}
+
+impl Op {
+    /// The file of its kernels, which other operations may share.
+    pub fn cuda_file(&self) -> &'static str {
+        self.cuda.file
+    }
+
+    /// All that its kernels are compiled from: their file, and the headers that it includes.
+    pub fn cuda_text(&self) -> String {
+        whole_text(self.cuda)
+    }
 }
 
 /// Every operation, in the order of the forward pass; what makes up inputs last.

@@ -109,7 +109,8 @@ __device__ inline u64 warp_scan(u64 x) {
     return x;
 }
 
-// The sum of `x` over the threads before this one, and over all.
+// The sum of `x` over the threads before this one, and over all. Between two calls of `block_scan`
+// there must be a barrier.
 struct Scan {
     u64 before;
     u64 all;
@@ -117,7 +118,6 @@ struct Scan {
 __device__ inline Scan block_scan(u64 x) {
     __shared__ u64 parts[WARPS];
     const u64 up_to = warp_scan(x);
-    __syncthreads();  // The last call's readers are done.
     if (threadIdx.x % WARP == WARP - 1) {
         parts[threadIdx.x / WARP] = up_to;
     }

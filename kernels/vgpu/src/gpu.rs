@@ -193,7 +193,9 @@ impl Gpu {
             shared_end,
             dynamic_shared: launch.dynamic_shared,
             multiprocessors: self.properties.multiprocessors,
-            step_limit: self.properties.step_limit,
+            step_limit: options.steps.map_or(self.properties.step_limit, |most| {
+                most.min(self.properties.step_limit)
+            }),
             start: Instant::now(),
             watched: options.checks || tally.is_some(),
             checks: options.checks.then(|| GridChecks::new(&self.times, first)),

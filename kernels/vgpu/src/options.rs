@@ -5,7 +5,7 @@ use std::str::FromStr;
 /// How a device runs its launches.
 ///
 /// As text, words apart: `checks=on` or `checks=off`, and `schedule=forward`, `schedule=reversed` or
-/// `schedule=random:SEED`. What is not named keeps its default.
+/// `schedule=random:SEED`, and `steps=N`. What is not named keeps its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Whether accesses are checked for races, for copies that were not waited for and for bytes
@@ -13,6 +13,9 @@ pub struct Options {
     pub checks: bool,
     /// The order in which blocks and warps run.
     pub schedule: Schedule,
+    /// Warp instructions that a block may run before the launch is given up, where that is fewer than
+    /// the device's own limit.
+    pub steps: Option<u64>,
 }
 
 impl Default for Options {
@@ -20,6 +23,7 @@ impl Default for Options {
         Options {
             checks: true,
             schedule: Schedule::Forward,
+            steps: None,
         }
     }
 }
@@ -39,8 +43,8 @@ pub enum Schedule {
 /// An option that is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "option `{0}` of the virtual GPU is unknown: `checks=on|off` or \
-     `schedule=forward|reversed|random:SEED` is wanted"
+    "option `{0}` of the virtual GPU is unknown: `checks=on|off`, \
+     `schedule=forward|reversed|random:SEED` or `steps=N` is wanted"
 )]
 pub struct UnknownOption(String);
 
@@ -60,6 +64,7 @@ impl FromStr for Options {
                     let seed = other.strip_prefix("random:").and_then(|s| s.parse().ok());
                     options.schedule = Schedule::Random(seed.ok_or_else(unknown)?);
                 }
+                ("steps", most) => options.steps = Some(most.parse().map_err(|_| unknown())?),
                 _ => return Err(unknown()),
             }
         }
@@ -74,11 +79,12 @@ mod tests {
     #[test]
     fn words_set_options() {
         assert_eq!("".parse(), Ok(Options::default()));
-        let both = Options {
+        let all = Options {
             checks: false,
             schedule: Schedule::Random(7),
+            steps: Some(1000),
         };
-        assert_eq!(" schedule=random:7  checks=off".parse(), Ok(both));
+        assert_eq!(" schedule=random:7  checks=off steps=1000".parse(), Ok(all));
         let back: Options = "schedule=reversed checks=on".parse().unwrap();
         assert_eq!((back.checks, back.schedule), (true, Schedule::Reversed));
     }
@@ -90,6 +96,7 @@ mod tests {
             "checks=maybe",
             "schedule=random",
             "schedule=random:-1",
+            "steps=few",
             "speed=high",
         ] {
             let text = format!("checks=on {word}");
