@@ -129,13 +129,13 @@ impl KvCache {
     }
 
     /// Puts keys and values `[tokens, kv_heads * head_dim]` of a sequence's first tokens into its
-    /// pages, on any device.
+    /// pages, on any device. Slots behind them get NaN, so that it shows who reads them.
     pub(crate) fn fill(&mut self, layer: usize, pages: &[u32], k: &[f32], v: &[f32]) -> Result<()> {
         let width = self.kv_heads * self.head_dim;
         let columns = self.data.cols();
-        let mut page = vec![0.0; columns];
         let tokens: Vec<_> = k.chunks_exact(width).zip(v.chunks_exact(width)).collect();
         for (tokens, index) in tokens.chunks(PAGE).zip(pages) {
+            let mut page = vec![f32::NAN; columns];
             for (slot, (k, v)) in tokens.iter().enumerate() {
                 let heads = k
                     .chunks_exact(self.head_dim)

@@ -56,25 +56,29 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             let sites = survey.sites();
             let (mutants, whole) = (sites.len(), args.count.is_none());
             let count = args.count.unwrap_or(mutants);
-            let (mut tried, mut dead) = (0, 0);
+            let (mut tried, mut alive) = (0, Vec::new());
             for site in draw(sites, args.seed, count) {
                 let verdict = survey.try_without(site)?;
-                println!("{dtype} {stem} {} {site}: {verdict}", site.kind());
+                println!("{dtype} {stem} {site}: {verdict}");
                 tried += 1;
-                dead += usize::from(verdict.is_dead());
+                if !verdict.is_dead() {
+                    alive.push(site.to_string());
+                }
                 table.push(json!({
-                    "dtype": dtype.to_string(), "stem": stem, "kind": site.kind().to_string(),
-                    "site": site.to_string(), "verdict": verdict.to_string(), "dead": verdict.is_dead(),
+                    "dtype": dtype.to_string(), "stem": stem, "site": site.to_string(),
+                    "verdict": verdict.to_string(), "dead": verdict.is_dead(),
                 }));
             }
             println!(
-                "{dtype} {stem}: {dead} of {tried} noticed, {mutants} mutants, {:.0?} so far",
+                "{dtype} {stem}: {} of {tried} noticed, {mutants} mutants, {:.0?} so far",
+                tried - alive.len(),
                 start.elapsed()
             );
             all += tried;
-            survivors += tried - dead;
+            survivors += alive.len();
             if whole {
-                record.note(dtype, file, mutants, dead);
+                alive.sort_unstable();
+                record.note(dtype, file, mutants, alive);
                 record.write()?;
             }
         }

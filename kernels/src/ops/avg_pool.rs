@@ -91,22 +91,31 @@ pub(super) const AVG_POOL: Op = Op {
 };
 
 fn cases() -> Vec<Case> {
-    let case = |(frames, cols, rows): (usize, usize, usize)| {
+    // The last columns of wider frames.
+    let case = |(frames, width, cols, rows): (usize, usize, usize, usize)| {
         Case::new(format!("{frames}x{cols} to {rows}"), 1e-6, move |cx| {
-            let x = Inputs::new(cx, frames as u64).normal(frames * cols, 1.0);
-            let device_x = cx.upload(&x, cols)?;
-            let x64 = reference::widen(&x);
+            let x = Inputs::new(cx, frames as u64).normal(frames * width, 1.0);
+            let device_x = cx.upload(&x, width)?;
+            let last = |row: &[f32]| reference::widen(&row[width - cols..]);
+            let x64: Vec<f64> = x.chunks_exact(width).flat_map(last).collect();
             Ok(Trial::new(
                 move |cx| {
                     let mut y = cx.tensor(rows, cols)?;
-                    avg_pool(cx, &device_x, &mut y)?;
+                    avg_pool(cx, device_x.columns(width - cols, cols), &mut y)?;
                     y.to_vec()
                 },
                 move || reference(&x64, cols, rows),
             ))
         })
     };
-    [(1500, 64, 750), (1500, 33, 13), (4, 8, 0)]
-        .map(case)
-        .into()
+    [
+        (1500, 64, 64, 750),
+        (1500, 33, 33, 13),
+        (2, 33, 33, 1),
+        // The last frame begins at a vector and ends within it.
+        (2, 11, 6, 1),
+        (4, 8, 8, 0),
+    ]
+    .map(case)
+    .into()
 }

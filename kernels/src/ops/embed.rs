@@ -157,9 +157,9 @@ fn cases() -> Vec<Case> {
         Case::new(format!("{d} {dtype}"), 0.0, move |cx| {
             let mut inputs = Inputs::new(cx, d as u64);
             let table = inputs.weight(dtype, (50, d), 0.0, 1.0)?;
-            let audio = inputs.normal(20 * d, 1.0);
+            let audio = inputs.normal(21 * d, 1.0);
             let mut sources = vec![Source::Token(49), Source::Token(0)];
-            sources.extend((3..20).map(Source::Audio));
+            sources.extend((3..21).map(Source::Audio));
             sources.push(Source::Token(7));
             let device_audio = cx.upload(&audio, d)?;
             let (table64, audio64) = (reference::widen_weight(&table), reference::widen(&audio));
@@ -174,9 +174,15 @@ fn cases() -> Vec<Case> {
             ))
         })
     };
-    [(64, DType::F32), (128, DType::BF16), (33, DType::F16)]
-        .map(case)
-        .into()
+    // The last row of audio begins at a vector, and with 10 columns ends within one.
+    [
+        (64, DType::F32),
+        (128, DType::BF16),
+        (33, DType::F16),
+        (10, DType::F32),
+    ]
+    .map(case)
+    .into()
 }
 
 #[cfg(test)]

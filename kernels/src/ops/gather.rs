@@ -89,7 +89,13 @@ fn cases() -> Vec<Case> {
             ))
         })
     };
-    [(7, 33, &[6][..]), (40, 128, &[0, 39, 12, 12]), (3, 8, &[])]
-        .map(case)
-        .into()
+    [
+        (7, 33, &[6][..]),
+        // The last row begins at a vector and ends within one.
+        (9, 10, &[8]),
+        (40, 128, &[0, 39, 12, 12]),
+        (3, 8, &[]),
+    ]
+    .map(case)
+    .into()
 }

@@ -26,8 +26,8 @@
 struct Gemm {
     const element* x;          // Rows at any alignment, may overlap.
     const element* w;          // Rows at multiples of 16 bytes.
-    const element* bias;       // One for each row of W, or null.
-    const element* positions;  // conv_gelu_positions: [period - 1, cols].
+    const element* bias;       // One for each row of W, readable up to a multiple of 16; or null.
+    const element* positions;  // conv_gelu_positions: [period - 1, cols], rows as those of w.
     void* out;
     int x_stride;
     int w_pitch;
@@ -149,8 +149,8 @@ struct Linear {
     static constexpr int PARTS = 1;
     static constexpr bool ONE_ROW = false;
 
-    static __device__ inline void bias(float (&to)[VECTOR], const Gemm& g, int col, int count) {
-        load_part(to, g.bias + col, count);
+    static __device__ inline void bias(float (&to)[VECTOR], const Gemm& g, int col) {
+        load_elements(to, g.bias + col);
     }
     static __device__ inline element* at(const Gemm& g, int row, int col) {
         return static_cast<element*>(g.out) + (size_t)row * g.out_stride + col;
@@ -227,7 +227,7 @@ struct Gate : Linear {
                                          float (&y)[1][VECTOR]) {
         const element* streams = g.x + (size_t)row * g.x_stride + col;
         float first[VECTOR], second[VECTOR];
-        load_part(first, streams, count);
+        load_elements(first, streams);  // What is past its end is of the second.
         load_part(second, streams + g.cols, count);
 #pragma unroll
         for (int i = 0; i < VECTOR; i++) {
@@ -240,7 +240,7 @@ struct Gate : Linear {
 struct TokenGate : Gate {
     static constexpr bool ONE_ROW = true;
 
-    static __device__ inline void bias(float (&to)[VECTOR], const Gemm& g, int, int) {
+    static __device__ inline void bias(float (&to)[VECTOR], const Gemm& g, int) {
         const float bias = to_float(g.bias[0]);
 #pragma unroll
         for (int i = 0; i < VECTOR; i++) {
@@ -271,7 +271,7 @@ struct ConvGeluPositions : Linear {
         const int window = row / g.period, frame = row % g.period;
         if (frame < g.period - 1) {
             float position[VECTOR];
-            load_part(position, g.positions + (size_t)frame * g.positions_pitch + col, count);
+            load_vector(position, g.positions + (size_t)frame * g.positions_pitch + col);
 #pragma unroll
             for (int i = 0; i < VECTOR; i++) {
                 y[0][i] = gelu(y[0][i]) + position[i];
@@ -355,14 +355,14 @@ __device__ inline void gemm(const Gemm& g) {
         const int tile_row = i / VECTORS, tile_col = i % VECTORS * VECTOR;
         const int row = first_row + tile_row, col = first_col + tile_col;
         const int count = g.cols - col;
-        if (GUARD(row < g.rows) && GUARD(count > 0)) {
+        if (GUARD(row < g.rows) && count > 0) {
             float y[Epilogue::PARTS][VECTOR];
 #pragma unroll
             for (int part = 0; part < Epilogue::PARTS; part++) {
                 const float* from = products + tile_row * PITCH + part * WIDTH + tile_col;
                 float bias[VECTOR] = {};
                 if (g.bias != nullptr) {
-                    Epilogue::bias(bias, g, part * g.cols + col, count);
+                    Epilogue::bias(bias, g, part * g.cols + col);
                 }
 #pragma unroll
                 for (int i = 0; i < VECTOR; i++) {

@@ -501,6 +501,18 @@ pub(super) const GEMM_GATE: Op = Op {
 /// of full length; stacks; every type.
 fn cases(epilogue: Epilogue) -> Vec<Case> {
     let mut cases = Vec::new();
+    if let Epilogue::Gate = epilogue {
+        // More stages of depth than a GPU's ring has, of both kinds of gate.
+        for size in [
+            (3, 1, 404),
+            (17, 1, 404),
+            (3, 2, 404),
+            (17, 2, 404),
+            (17, 2, 405),
+        ] {
+            cases.push(case(epilogue, DType::F32, size));
+        }
+    }
     for (m, k, n) in [
         (1, 64, 48),
         (3, 100, 130),

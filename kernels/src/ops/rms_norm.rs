@@ -129,6 +129,8 @@ fn cases() -> Vec<Case> {
         (33, 1024, DType::BF16),
         (5, 99, DType::F16),
         (0, 8, DType::F32),
+        // More than a GPU keeps of a row, with the end of the last one in the midst of a vector.
+        (1, 6158, DType::BF16),
     ];
     let case = |(m, d, dtype)| {
         Case::new(format!("{m}x{d} {dtype}"), 1e-6, move |cx| {

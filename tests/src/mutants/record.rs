@@ -19,7 +19,8 @@ struct Entry {
     /// The digest of all that the kernels are compiled from.
     source: String,
     mutants: usize,
-    dead: usize,
+    /// Those that no case noticed.
+    survivors: Vec<String>,
 }
 
 fn key(dtype: DType, file: &str) -> String {
@@ -39,19 +40,25 @@ impl Record {
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{PATH}: {e}"))
     }
 
-    /// Whether a file's kernels are as they were when all their mutants were noticed.
+    /// Whether a file's kernels are as they were when all their mutants were tried.
     pub fn is_current(&self, dtype: DType, file: &str) -> bool {
         let entry = self.0.get(&key(dtype, file));
-        entry.is_some_and(|entry| entry.source == digest(file) && entry.dead == entry.mutants)
+        entry.is_some_and(|entry| entry.source == digest(file))
     }
 
-    /// Notes that `dead` of all `mutants` of a file's kernels were noticed.
-    pub fn note(&mut self, dtype: DType, file: &str, mutants: usize, dead: usize) {
+    /// The mutants of a file's kernels that no case noticed.
+    pub fn survivors(&self, dtype: DType, file: &str) -> &[String] {
+        let entry = self.0.get(&key(dtype, file));
+        entry.map_or(&[], |entry| &entry.survivors)
+    }
+
+    /// Notes that of all `mutants` of a file's kernels these were not noticed.
+    pub fn note(&mut self, dtype: DType, file: &str, mutants: usize, survivors: Vec<String>) {
         let source = digest(file);
         let entry = Entry {
             source,
             mutants,
-            dead,
+            survivors,
         };
         self.0.insert(key(dtype, file), entry);
     }

@@ -50,9 +50,10 @@ impl Site {
     }
 }
 
-/// From the inside out, such as `common.cuh:152 < sample.cu:149`.
+/// From the inside out, such as `barrier common.cuh:152 < sample.cu:149`.
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.kind)?;
         for (i, (file, line)) in self.places.iter().enumerate() {
             let apart = if i > 0 { " < " } else { "" };
             write!(f, "{apart}{file}:{line}")?;
@@ -248,7 +249,7 @@ mod tests {
     fn sites_are_named_by_the_lines_that_they_come_from() {
         let found: Vec<String> = marks(PTX)
             .iter()
-            .map(|mark| format!("{} {} {}", mark.line, mark.site.kind, mark.site))
+            .map(|mark| format!("{} {}", mark.line, mark.site))
             .collect();
         let expected = [
             "5 guard sample.cu:80",
