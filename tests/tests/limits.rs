@@ -55,7 +55,7 @@ fn few_products_go_into_padding_at_the_sizes_of_gamma_8b() {
     let all = with_products.fold(Work::default(), |sum, (_, work)| sum + *work);
     let ratio = all.products as f64 / all.operations as f64;
     println!("{ratio:.4} of {:.1} TFLOP", all.operations as f64 / 1e12);
-    assert!(ratio >= 1.0 && ratio <= 1.03, "{ratio}");
+    assert!((1.0..=1.03).contains(&ratio), "{ratio}");
 }
 
 /// A call of an operation at a size of the models, with what was counted and what the contract says.

@@ -120,6 +120,7 @@ pub(crate) fn with(schedule: Schedule) -> Options {
     Options {
         checks: true,
         schedule,
+        ..Options::default()
     }
 }
 
