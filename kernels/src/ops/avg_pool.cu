@@ -12,7 +12,7 @@ avg_pool(element* __restrict__ y, int y_stride, const element* __restrict__ x, i
     y += (size_t)blockIdx.x * y_stride;
     for (int i = threadIdx.x * VECTOR; i < cols; i += THREADS * VECTOR) {
         float even[VECTOR], odd[VECTOR];
-        load_elements(even, x + i);  // What is past its end is of the odd one.
+        load_part(even, x + i, cols - i);
         load_part(odd, x + x_stride + i, cols - i);
 #pragma unroll
         for (int j = 0; j < VECTOR; j++) {

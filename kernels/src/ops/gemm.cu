@@ -227,7 +227,7 @@ struct Gate : Linear {
                                          float (&y)[1][VECTOR]) {
         const element* streams = g.x + (size_t)row * g.x_stride + col;
         float first[VECTOR], second[VECTOR];
-        load_elements(first, streams);  // What is past its end is of the second.
+        load_part(first, streams, count);
         load_part(second, streams + g.cols, count);
 #pragma unroll
         for (int i = 0; i < VECTOR; i++) {
