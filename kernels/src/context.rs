@@ -183,29 +183,29 @@ impl Context {
             Device::Host(_) => Arena::host(bytes)?,
             Device::Cuda(cuda) => Arena::device(cuda, bytes)?,
         };
-        Ok(Context {
+        Ok(Context::in_arena(device, arena))
+    }
+
+    /// A GPU with memory for each tensor apart, where a virtual one notices the first byte that is
+    /// read or written outside of it; a host with a workspace of `bytes` bytes.
+    ///
+    /// # Errors
+    /// If the host's memory cannot be had.
+    pub(crate) fn apart(device: &Device, bytes: usize) -> Result<Context> {
+        let Device::Cuda(cuda) = device else {
+            return Context::new(device, bytes);
+        };
+        Ok(Context::in_arena(device, Arena::apart(cuda)))
+    }
+
+    fn in_arena(device: &Device, arena: Arc<Arena>) -> Context {
+        Context {
             runs: Runs::On(device.clone()),
             target: device.target(),
             arena,
             poison: false,
             salt: 0,
-        })
-    }
-
-    /// A device with memory for each tensor apart, where a virtual GPU notices the first byte that is
-    /// read or written outside of one.
-    ///
-    /// # Errors
-    /// If the device is no GPU and the memory cannot be had: the host's is in one block.
-    pub(crate) fn apart(device: &Device, bytes: usize) -> Result<Context> {
-        let cx = Context::new(device, bytes)?;
-        Ok(match device {
-            Device::Host(_) => cx,
-            Device::Cuda(cuda) => Context {
-                arena: Arena::apart(cuda),
-                ..cx
-            },
-        })
+        }
     }
 
     /// A dry run: operations check their arguments, take their workspace and note their work and

@@ -15,7 +15,6 @@
 //! token-level gate).
 
 use super::Op;
-use crate::case::{Case, Inputs, Trial};
 use crate::cuda::{Arg, CudaSource, Grid, Launcher};
 use crate::error::{Result, check, ensure};
 use crate::host::math;
@@ -469,112 +468,40 @@ const TILE_16: GpuTile = GpuTile {
 pub(super) const GEMM: Op = Op {
     name: "gemm",
     cuda: &CUDA,
-    cases: || cases(Epilogue::Store),
+    cases: || cases::cases(Epilogue::Store),
 };
 pub(super) const GEMM_F32: Op = Op {
     name: "gemm_f32",
     cuda: &CUDA,
-    cases: || cases(Epilogue::F32),
+    cases: || cases::cases(Epilogue::F32),
 };
 pub(super) const GEMM_GELU: Op = Op {
     name: "gemm_gelu",
     cuda: &CUDA,
-    cases: || cases(Epilogue::Gelu),
+    cases: || cases::cases(Epilogue::Gelu),
 };
 pub(super) const GEMM_ADD: Op = Op {
     name: "gemm_add",
     cuda: &CUDA,
-    cases: || cases(Epilogue::Add),
+    cases: || cases::cases(Epilogue::Add),
 };
 pub(super) const GEMM_SWIGLU: Op = Op {
     name: "gemm_swiglu",
     cuda: &CUDA,
-    cases: || cases(Epilogue::SwiGlu),
+    cases: || cases::cases(Epilogue::SwiGlu),
 };
 pub(super) const GEMM_GATE: Op = Op {
     name: "gemm_gate",
     cuda: &CUDA,
-    cases: || cases(Epilogue::Gate),
+    cases: || cases::cases(Epilogue::Gate),
 };
 
-/// Rows of one, of a tile and past it; widths that no vector divides, of several pieces, of tasks
-/// of full length; stacks; every type.
-fn cases(epilogue: Epilogue) -> Vec<Case> {
-    let mut cases = Vec::new();
-    if let Epilogue::Gate = epilogue {
-        // More stages of depth than a GPU's ring has, of both kinds of gate.
-        for size in [
-            (3, 1, 404),
-            (17, 1, 404),
-            (3, 2, 404),
-            (17, 2, 404),
-            (17, 2, 405),
-        ] {
-            cases.push(case(epilogue, DType::F32, size));
-        }
-    }
-    for (m, k, n) in [
-        (1, 64, 48),
-        (3, 100, 130),
-        (97, 80, 66),
-        (6, 257, 4),
-        (7, 2570, 10),
-        (1, 24, 8_500),
-        (0, 32, 16),
-        (17, 264, 132),
-        (17, 263, 203),
-    ] {
-        for dtype in [DType::F32, DType::F16, DType::BF16] {
-            cases.push(case(epilogue, dtype, (m, k, n)));
-        }
-    }
-    cases
-}
-
-fn case(epilogue: Epilogue, dtype: DType, (m, k, n): (usize, usize, usize)) -> Case {
-    let (k, sizes) = match epilogue {
-        Epilogue::SwiGlu => (k, vec![n, n]),
-        // A gate per channel on odd sizes, one per token on the others.
-        Epilogue::Gate if k % 2 == 1 => (2 * n, vec![n]),
-        Epilogue::Gate => (2 * n, vec![1]),
-        _ => (k, vec![n, n / 2 + 1]),
-    };
-    let outputs: usize = sizes.iter().sum();
-    Case::new(format!("{m}x{k}x{outputs} {dtype}"), 1e-6, move |cx| {
-        let mut inputs = Inputs::new(cx, (m * k + n) as u64);
-        let x = inputs.normal(m * k, 1.0);
-        let before = inputs.normal(m * outputs, 1.0);
-        let mut parts = Vec::new();
-        for (i, size) in sizes.iter().enumerate() {
-            // As for k beside q and v: not every part of a stack has a bias.
-            let layer = inputs.linear(dtype, *size, k, i == 0)?;
-            parts.extend(layer.parts().iter().cloned());
-        }
-        let w = Linear::stack(parts)?;
-        let device_x = cx.upload(&x, k)?;
-        let (x64, before64) = (reference::widen(&x), reference::widen(&before));
-        let w64 = w.clone();
-        Ok(Trial::new(
-            move |cx| match epilogue {
-                Epilogue::Store => gemm(cx, &device_x, &w)?.to_vec(),
-                Epilogue::F32 => gemm_f32(cx, &device_x, &w)?.to_vec(),
-                Epilogue::Gelu => gemm_gelu(cx, &device_x, &w)?.to_vec(),
-                Epilogue::SwiGlu => gemm_swiglu(cx, &device_x, &w)?.to_vec(),
-                Epilogue::Gate => gemm_gate(cx, &device_x, &w)?.to_vec(),
-                Epilogue::Add => {
-                    let mut out = cx.upload(&before, outputs)?;
-                    gemm_add(cx, &device_x, &w, &mut out)?;
-                    out.to_vec()
-                }
-            },
-            move || reference(&x64, &w64, &before64, epilogue),
-        ))
-    })
-}
+mod cases;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::Inputs;
     use crate::{Device, Isa, Target};
     use std::sync::Arc;
 
