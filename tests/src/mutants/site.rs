@@ -25,7 +25,8 @@ impl fmt::Display for Kind {
             Kind::Commit => "commit",
             Kind::Wait => "wait",
             Kind::Fence => "fence",
-            Kind::Guard(_) => "guard",
+            // A line may have several.
+            Kind::Guard(number) => return write!(f, "guard {number:08x}"),
         })
     }
 }
@@ -252,7 +253,7 @@ mod tests {
             .map(|mark| format!("{} {}", mark.line, mark.site))
             .collect();
         let expected = [
-            "5 guard sample.cu:80",
+            "5 guard 0000004d sample.cu:80",
             "8 barrier common.cuh:152 < sample.cu:149",
             "11 barrier common.cuh:152 < sample.cu:149 < sample.cu:200",
             "13 wait sample.cu:300",
