@@ -63,7 +63,7 @@ impl Song {
     /// A song of no tokens, for timing the decoder alone.
     pub(crate) fn silent(engine: &Engine) -> Result<Song, Error> {
         let cx = Context::new(&engine.inner.device, 0)?;
-        let embeddings = cx.tensor(0, engine.model().config().text.hidden_size)?;
+        let embeddings = cx.tensor_f32(0, engine.model().config().text.hidden_size)?;
         let inner = SongInner {
             embeddings,
             seconds: 0.0,

@@ -74,7 +74,7 @@ impl Case {
         self
     }
 
-    /// A case whose output is f32 from inputs in f32 on every device.
+    /// A case whose output is f32 on every device, from inputs that none rounds.
     pub(crate) fn always_f32(mut self) -> Case {
         self.tolerance.bf16 = self.tolerance.f32;
         self
@@ -162,7 +162,7 @@ impl Trial {
 #[derive(Clone, Debug)]
 pub(crate) struct Inputs {
     state: u64,
-    /// The type that values are rounded to.
+    /// The type of the device's activations.
     dtype: DType,
 }
 
@@ -201,28 +201,58 @@ impl Inputs {
         ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
-    /// Normal values of mean zero.
+    /// Normal values of mean zero, as the device holds activations.
     pub(crate) fn normal(&mut self, len: usize, deviation: f64) -> Vec<f32> {
-        let dtype = self.dtype;
+        self.draw(self.dtype, len, deviation)
+    }
+
+    /// As [`Inputs::normal`], of what every device holds in f32.
+    pub(crate) fn floats(&mut self, len: usize, deviation: f64) -> Vec<f32> {
+        self.draw(DType::F32, len, deviation)
+    }
+
+    fn draw(&mut self, held: DType, len: usize, deviation: f64) -> Vec<f32> {
         let mut draw = || {
             let radius = (-2.0 * self.uniform().ln()).sqrt();
             (radius * (std::f64::consts::TAU * self.uniform()).cos() * deviation) as f32
         };
-        (0..len).map(|_| dtype.round(draw())).collect()
+        (0..len).map(|_| held.round(draw())).collect()
     }
 
-    /// A weight of normal values around `mean`.
+    /// A matrix of normal values around `mean`.
     pub(crate) fn weight(
         &mut self,
+        dtype: DType,
+        shape: (usize, usize),
+        mean: f32,
+        deviation: f64,
+    ) -> Result<Weight> {
+        self.stored(self.dtype, dtype, shape, mean, deviation)
+    }
+
+    /// A vector of normal values around `mean`, which every device holds in f32.
+    pub(crate) fn vector(
+        &mut self,
+        dtype: DType,
+        cols: usize,
+        mean: f32,
+        deviation: f64,
+    ) -> Result<Weight> {
+        self.stored(DType::F32, dtype, (1, cols), mean, deviation)
+    }
+
+    fn stored(
+        &mut self,
+        held: DType,
         dtype: DType,
         (rows, cols): (usize, usize),
         mean: f32,
         deviation: f64,
     ) -> Result<Weight> {
-        let mut values = self.normal(rows * cols, deviation);
+        let mut values = self.draw(held, rows * cols, deviation);
         for value in &mut values {
             // First to what is stored, then to what the device makes of it.
-            *value = self.dtype.round(dtype.round(*value + mean));
+            *value = held.round(dtype.round(*value + mean));
         }
         let mut bytes = Vec::new();
         dtype.narrow(&values, &mut bytes);
@@ -240,7 +270,7 @@ impl Inputs {
         let deviation = (inputs as f64).sqrt().recip();
         let weight = self.weight(dtype, (outputs, inputs), 0.0, deviation)?;
         let bias = bias
-            .then(|| self.weight(dtype, (1, outputs), 0.0, 0.5))
+            .then(|| self.vector(dtype, outputs, 0.0, 0.5))
             .transpose()?;
         Linear::new(weight, bias)
     }

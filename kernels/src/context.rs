@@ -304,7 +304,7 @@ impl Context {
         self.tensor_of(DType::F32, rows, cols)
     }
 
-    fn tensor_of(&self, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
+    pub(crate) fn tensor_of(&self, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
         let bytes = rows.saturating_mul(cols).saturating_mul(dtype.size());
         let region = self.arena.take(bytes)?;
         let mut tensor = Tensor::new(region, dtype, rows, cols);
@@ -436,6 +436,19 @@ impl Context {
         self.check_of(DType::F32, op, what, x)
     }
 
+    /// As [`Context::check`], for what is of the activations' type or f32.
+    pub(crate) fn check_activations(
+        &self,
+        op: &'static str,
+        what: &str,
+        x: View<'_>,
+    ) -> Result<()> {
+        match x.dtype() {
+            DType::F32 => self.check_f32(op, what, x),
+            _ => self.check(op, what, x),
+        }
+    }
+
     fn check_of(&self, dtype: DType, op: &'static str, what: &str, x: View<'_>) -> Result<()> {
         let here = match &self.runs {
             Runs::On(Device::Host(_)) => x.region().is_on_host(),
@@ -505,6 +518,14 @@ impl Context {
         match self.target {
             Target::Host { .. } => self.tensor_f32(0, 0),
             Target::Cuda { .. } => self.tensor_f32(rows, cols),
+        }
+    }
+
+    /// Activations `[rows, cols]` that only the host needs; nothing on a GPU.
+    pub(crate) fn host_tensor(&self, rows: usize, cols: usize) -> Result<Tensor> {
+        match self.target {
+            Target::Host { .. } => self.tensor(rows, cols),
+            Target::Cuda { .. } => self.tensor(0, 0),
         }
     }
 

@@ -96,9 +96,15 @@ impl KvCache {
         })
     }
 
-    /// Writes one position's keys of all heads and then values of all heads,
-    /// `[2 * kv_heads, head_dim]`, on the host; nothing on a dry run.
-    pub(crate) fn write(&mut self, layer: usize, pages: &[u32], position: usize, x: &[f32]) {
+    /// Writes one position's keys and values of all heads, `[kv_heads, head_dim]` each, on the host;
+    /// nothing on a dry run.
+    pub(crate) fn write(
+        &mut self,
+        layer: usize,
+        pages: &[u32],
+        position: usize,
+        [keys, values]: [&[f32]; 2],
+    ) {
         let (columns, head_dim) = (self.data.cols(), self.head_dim);
         let row = layer * self.pages + pages[position / PAGE] as usize;
         let data = self.data.data_mut();
@@ -107,7 +113,8 @@ impl KvCache {
         }
         let page = &mut data[row * columns..];
         // The page has them in the same order.
-        for (head, x) in x.chunks_exact(head_dim).enumerate() {
+        let heads = keys.chunks_exact(head_dim);
+        for (head, x) in heads.chain(values.chunks_exact(head_dim)).enumerate() {
             page[(head * PAGE + position % PAGE) * head_dim..][..head_dim].copy_from_slice(x);
         }
     }
@@ -117,7 +124,8 @@ impl KvCache {
         self.data.rows_from(layer * self.pages, self.pages)
     }
 
-    /// Keys and values of one position, as [`KvCache::write`] takes them, copied to the host.
+    /// One position's keys of all heads and then values of all heads, `[2 * kv_heads, head_dim]`,
+    /// copied to the host.
     pub(crate) fn read(&self, layer: usize, pages: &[u32], position: usize) -> Result<Vec<f32>> {
         let row = layer * self.pages + pages[position / PAGE] as usize;
         let page = self.data.rows_from(row, 1).to_vec()?;

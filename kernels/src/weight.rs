@@ -112,6 +112,14 @@ impl Weight {
         }
     }
 
+    /// As [`Weight::bytes_on`], of a vector, which a GPU holds in f32.
+    pub(crate) fn vector_bytes_on(&self, target: Target) -> usize {
+        match target {
+            Target::Host { .. } => self.bytes(),
+            Target::Cuda { .. } => self.rows * self.cols * size_of::<f32>(),
+        }
+    }
+
     /// What tells this weight's elements from all others' as long as it lives.
     pub(crate) fn identity(&self) -> Identity {
         match &self.data {
@@ -300,9 +308,11 @@ impl Linear {
 
     /// Bytes of weights and biases as a device holds them.
     pub(crate) fn bytes_on(&self, target: Target) -> usize {
-        let parts = self.parts.iter();
-        let all = parts.flat_map(|(weight, bias)| [Some(weight), bias.as_ref()]);
-        all.flatten().map(|weight| weight.bytes_on(target)).sum()
+        let part = |(weight, bias): &(Weight, Option<Weight>)| {
+            let bias = bias.as_ref().map_or(0, |bias| bias.vector_bytes_on(target));
+            weight.bytes_on(target) + bias
+        };
+        self.parts.iter().map(part).sum()
     }
 
     /// The biases of some columns of the output, zero where there is none, into the head of `out`.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use gamut_kernels::ops::{
-    QkNorm, RmsNorm, Rope, Source, attention_paged, embed, gemm, gemm_f32, rope_kv,
+    QkNorm, RmsNorm, Rope, Source, attention_paged, embed, gemm_f32, rope_kv,
 };
 use gamut_kernels::{
     Batch, Context, DType, Device, KvCache, Linear, PAGE, Result, Sequence, Tensor, Weight,
@@ -114,9 +114,8 @@ impl AttentionLayer {
     /// If the device fails.
     pub fn attended(&self, cx: &Context, batch: &Batch<'_>, kv: &mut KvCache) -> Result<Tensor> {
         let x = embed(cx, &self.table, None, batch.sources())?;
-        let mut qkv = gemm(cx, &x, &self.qkv)?;
-        rope_kv(cx, &mut qkv, batch, &self.norm, &self.rope, kv, 0)?;
-        let q = qkv.columns(0, HEADS * HEAD_DIM);
-        attention_paged(cx, q, batch, kv, 0)
+        let qkv = gemm_f32(cx, &x, &self.qkv)?;
+        let q = rope_kv(cx, &qkv, batch, &self.norm, &self.rope, kv, 0)?;
+        attention_paged(cx, &q, batch, kv, 0)
     }
 }

@@ -6,7 +6,8 @@ use crate::sizes::Sizes;
 use gamut_kernels::ops::{
     ConvStem, Distribution, Draw, LayerNorm, MelBank, QkNorm, Qkv, Random, RmsNorm, Rope, Source,
     TAPS, attention, attention_paged, avg_pool, conv_stem, embed, gather, gemm, gemm_add, gemm_f32,
-    gemm_gate, gemm_gelu, gemm_swiglu, layer_norm, log_mel, random, rms_norm, rope_kv, sample,
+    gemm_gate, gemm_gelu, gemm_swiglu, layer_norm, log_mel, random, random_f32, rms_norm, rope_kv,
+    sample,
 };
 use gamut_kernels::{Context, History, KvCache, Linear, PAGE, Sampling, Sequence, Tensor, Weight};
 use gamut_loader::{Config, TextConfig};
@@ -113,8 +114,8 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
             format!("avg_pool {rows}x{d}"),
             Peer::Torch(json!({ "op": "avg_pool", "rows": rows, "cols": d })),
             move |cx, bench| {
-                let x = normal(cx, rows, d)?;
-                let mut y = cx.tensor(rows / 2, d)?;
+                let x = stream(cx, rows, d)?;
+                let mut y = cx.tensor_f32(rows / 2, d)?;
                 bench.run(cx, &mut || done(avg_pool(cx, &x, &mut y)))
             },
         ),
@@ -153,7 +154,7 @@ fn fusion(config: &Config, sizes: &Sizes) -> Vec<Row> {
         product("fusion fc1", Kind::Gelu, n, d, vec![(ffn, true)]),
         product("fusion fc2", Kind::Add, n, ffn, vec![(d, true)]),
         product("projector 1", Kind::Gelu, n, d, vec![(hidden, true)]),
-        product("projector 2", Kind::Gemm, n, hidden, vec![(out, true)]),
+        product("projector 2", Kind::F32, n, hidden, vec![(out, true)]),
     ]
 }
 
@@ -314,7 +315,7 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
             format!("rms_norm {place} {rows}x{d}"),
             Peer::Torch(json!({ "op": "rms_norm", "rows": rows, "cols": d })),
             move |cx, bench| {
-                let x = normal(cx, rows, d)?;
+                let x = stream(cx, rows, d)?;
                 let norm = RmsNorm {
                     weight: ones(d),
                     eps: 1e-6,
@@ -324,7 +325,7 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
         ),
         product(
             &format!("{place} qkv"),
-            Kind::Gemm,
+            Kind::F32,
             rows,
             d,
             vec![(q, false), (kv, false), (kv, false)],
@@ -334,11 +335,11 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
             let pages = span.sequences * span.pages();
             let mut cache = KvCache::new(cx, 1, pages, kv_heads, head_dim)?;
             let rope = Rope::new(cx, theta, head_dim, span.pages() * PAGE)?;
-            let mut qkv = normal(cx, rows, width)?;
+            let qkv = stream(cx, rows, width)?;
             let (sequences, norm) = (sequences(span, &tables), norm());
             let batch = cx.batch(&sequences)?;
             bench.run(cx, &mut || {
-                done(rope_kv(cx, &mut qkv, &batch, &norm, &rope, &mut cache, 0))
+                done(rope_kv(cx, &qkv, &batch, &norm, &rope, &mut cache, 0))
             })
         }),
         Row::new(
@@ -351,7 +352,7 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
                 let length = span.start + span.rows;
                 {
                     let rope = Rope::new(cx, theta, head_dim, span.pages() * PAGE)?;
-                    let (mut qkv, norm) = (normal(cx, length, width)?, norm());
+                    let (qkv, norm) = (stream(cx, length, width)?, norm());
                     for pages in &tables {
                         let sequence = Sequence {
                             generated: false,
@@ -361,7 +362,7 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
                         };
                         let whole = [sequence];
                         let batch = cx.batch(&whole)?;
-                        rope_kv(cx, &mut qkv, &batch, &norm, &rope, &mut cache, 0)?;
+                        rope_kv(cx, &qkv, &batch, &norm, &rope, &mut cache, 0)?;
                     }
                 }
                 let x = normal(cx, rows, q)?;
@@ -417,7 +418,7 @@ fn layer_norm_row(place: &str, rows: usize, d: usize) -> Row {
         format!("layer_norm {place} {rows}x{d}"),
         Peer::Torch(json!({ "op": "layer_norm", "rows": rows, "cols": d })),
         move |cx, bench| {
-            let x = normal(cx, rows, d)?;
+            let x = stream(cx, rows, d)?;
             let norm = LayerNorm {
                 weight: ones(d),
                 bias: weight(1, d, 0.05),
@@ -462,10 +463,14 @@ fn product(place: &str, kind: Kind, m: usize, k: usize, outputs: Vec<(usize, boo
             then,
         }),
         move |cx, bench| {
-            let (x, w) = (normal(cx, m, k)?, linear(k, &outputs)?);
+            let w = linear(k, &outputs)?;
+            let x = match kind {
+                Kind::Gate => stream(cx, m, k)?,
+                _ => normal(cx, m, k)?,
+            };
             let mut sum = match kind {
-                Kind::Add => normal(cx, m, n)?,
-                _ => cx.tensor(0, 0)?,
+                Kind::Add => stream(cx, m, n)?,
+                _ => cx.tensor_f32(0, 0)?,
             };
             bench.run(cx, &mut || {
                 match kind {
@@ -491,6 +496,11 @@ pub(crate) fn done<T>(result: gamut_kernels::Result<T>) -> Result<()> {
 /// Activations as they come.
 pub(crate) fn normal(cx: &Context, rows: usize, cols: usize) -> gamut_kernels::Result<Tensor> {
     random(cx, rows, cols, Random::normal((rows ^ cols) as u64, 1.0))
+}
+
+/// A residual stream.
+fn stream(cx: &Context, rows: usize, cols: usize) -> gamut_kernels::Result<Tensor> {
+    random_f32(cx, rows, cols, Random::normal((rows ^ cols) as u64, 1.0))
 }
 
 /// Noise on the host, uniform in [-0.5, 0.5).

@@ -3,7 +3,7 @@
 use super::bind::Bind;
 use crate::error::Error;
 use gamut_kernels::ops::{
-    QkNorm, RmsNorm, Rope, attention_paged, embed, gather, gemm, gemm_add, gemm_f32, gemm_swiglu,
+    QkNorm, RmsNorm, Rope, attention_paged, embed, gather, gemm_add, gemm_f32, gemm_swiglu,
     rms_norm, rope_kv,
 };
 use gamut_kernels::{Batch, Context, KvCache, Linear, Tensor, View, Weight};
@@ -116,10 +116,9 @@ impl Layer {
         layer: usize,
     ) -> Result<Tensor, gamut_kernels::Error> {
         let h = rms_norm(cx, x, &self.input_layernorm)?;
-        let mut qkv = gemm(cx, &h, &self.qkv_proj)?;
-        rope_kv(cx, &mut qkv, batch, &self.qk_norm, rope, kv, layer)?;
-        let q = qkv.columns(0, self.o_proj.inputs());
-        attention_paged(cx, q, batch, kv, layer)
+        let qkv = gemm_f32(cx, &h, &self.qkv_proj)?;
+        let q = rope_kv(cx, &qkv, batch, &self.qk_norm, rope, kv, layer)?;
+        attention_paged(cx, &q, batch, kv, layer)
     }
 
     fn feed_forward(

@@ -4,7 +4,7 @@ use super::bind::Bind;
 use crate::error::Error;
 use gamut_kernels::ops::{
     ConvStem, LayerNorm, Qkv, TAPS, attention, avg_pool, conv_stem, gemm, gemm_add, gemm_gelu,
-    layer_norm,
+    layer_norm, layer_norm_f32,
 };
 use gamut_kernels::{Context, Linear, Tensor, View, ViewMut};
 use gamut_loader::ExpertConfig;
@@ -71,7 +71,7 @@ impl Expert {
             layer.forward(cx, self.heads, &mut x)?;
             after_layer();
         }
-        let x = layer_norm(cx, &x, &self.layer_norm)?;
+        let x = layer_norm_f32(cx, &x, &self.layer_norm)?;
         Ok(avg_pool(cx, &x, tokens)?)
     }
 }

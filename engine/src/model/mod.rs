@@ -100,7 +100,7 @@ impl Model {
         let d = self.config().temporal.d_model;
         let bins = self.config().temporal.num_mel_bins;
         let n = Model::audio_tokens(samples.len());
-        let mut streams = cx.tensor(n, 2 * d)?;
+        let mut streams = cx.tensor_f32(n, 2 * d)?;
         {
             let mel = log_mel(cx, samples, &self.mel_bank)?;
             observer.output(Stage::Mel, mel.view())?;

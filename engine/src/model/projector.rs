@@ -2,7 +2,7 @@
 
 use super::bind::Bind;
 use crate::error::Error;
-use gamut_kernels::ops::{gemm, gemm_gelu};
+use gamut_kernels::ops::{gemm_f32, gemm_gelu};
 use gamut_kernels::{Context, Linear, Tensor};
 
 #[derive(Debug)]
@@ -28,6 +28,6 @@ impl Projector {
     /// `[N, d]` to `[N, D]`.
     pub(super) fn forward(&self, cx: &Context, fused: &Tensor) -> Result<Tensor, Error> {
         let h = gemm_gelu(cx, fused, &self.linear_1)?;
-        Ok(gemm(cx, &h, &self.linear_2)?)
+        Ok(gemm_f32(cx, &h, &self.linear_2)?)
     }
 }

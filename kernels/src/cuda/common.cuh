@@ -52,7 +52,8 @@ __device__ inline float high_half(u32 packed) { return __uint_as_float(packed & 
 __device__ inline void from_float(bf16& to, float x) { to.bits = (u16)pack_bf16(x, 0.0f); }
 __device__ inline void from_float(float& to, float x) { to = x; }
 
-// Activations and weights.
+// Operands of matrix products and what they are computed from: matrices of weights, inputs and
+// outputs of attention. Residual streams, and vectors of weights, are floats in either mode.
 #if ELEMENT_BF16
 typedef bf16 element;
 #else
@@ -69,74 +70,101 @@ __device__ inline float round_to_element(float x) { return to_float(to_element(x
 
 // Elements of a 16-byte access.
 constexpr int VECTOR = 16 / sizeof(element);
+// Floats of a 16-byte access: what a thread takes of a row of floats, also where it becomes
+// elements.
+constexpr int QUAD = 4;
 
-__device__ inline bool aligned16(const void* pointer) { return ((u64)pointer & 15) == 0; }
+// Whether N neighbours can be read and written at once.
+template <int N, class T>
+__device__ inline bool aligned(const T* pointer) {
+    constexpr u64 BYTES = N * sizeof(T) < 16 ? N * sizeof(T) : 16;
+    return ((u64)pointer & (BYTES - 1)) == 0;
+}
 // Whether every row of a matrix starts at a multiple of 16 bytes.
 __device__ inline bool aligned16(const element* base, int stride) {
-    return aligned16(base) && stride % VECTOR == 0;
+    return aligned<VECTOR>(base) && stride % VECTOR == 0;
 }
 
-__device__ inline void unpack(float (&to)[8], uint4 from, bf16) {
-    const u32 words[4] = {from.x, from.y, from.z, from.w};
+// Neighbours at a multiple of their bytes, or of 16 where they are more.
+__device__ inline void load_vector(float (&to)[8], const bf16* from) {
+    const uint4 packed = *reinterpret_cast<const uint4*>(from);
+    const u32 words[4] = {packed.x, packed.y, packed.z, packed.w};
     for (int i = 0; i < 4; i++) {
         to[2 * i] = low_half(words[i]);
         to[2 * i + 1] = high_half(words[i]);
     }
 }
-__device__ inline void unpack(float (&to)[4], uint4 from, float) {
-    to[0] = __uint_as_float(from.x);
-    to[1] = __uint_as_float(from.y);
-    to[2] = __uint_as_float(from.z);
-    to[3] = __uint_as_float(from.w);
+__device__ inline void load_vector(float (&to)[4], const bf16* from) {
+    const uint2 packed = *reinterpret_cast<const uint2*>(from);
+    to[0] = low_half(packed.x);
+    to[1] = high_half(packed.x);
+    to[2] = low_half(packed.y);
+    to[3] = high_half(packed.y);
 }
-__device__ inline uint4 pack(const float (&from)[8], bf16) {
-    return make_uint4(pack_bf16(from[0], from[1]), pack_bf16(from[2], from[3]),
-                      pack_bf16(from[4], from[5]), pack_bf16(from[6], from[7]));
+__device__ inline void load_vector(float (&to)[4], const float* from) {
+    const float4 v = *reinterpret_cast<const float4*>(from);
+    to[0] = v.x;
+    to[1] = v.y;
+    to[2] = v.z;
+    to[3] = v.w;
 }
-__device__ inline uint4 pack(const float (&from)[4], float) {
-    return make_uint4(__float_as_uint(from[0]), __float_as_uint(from[1]),
-                      __float_as_uint(from[2]), __float_as_uint(from[3]));
+__device__ inline void load_vector(float (&to)[8], const float* from) {
+    const float4 halves[2] = {reinterpret_cast<const float4*>(from)[0],
+                              reinterpret_cast<const float4*>(from)[1]};
+    for (int i = 0; i < 2; i++) {
+        to[4 * i] = halves[i].x;
+        to[4 * i + 1] = halves[i].y;
+        to[4 * i + 2] = halves[i].z;
+        to[4 * i + 3] = halves[i].w;
+    }
+}
+__device__ inline void store_vector(bf16* to, const float (&from)[8]) {
+    *reinterpret_cast<uint4*>(to) =
+        make_uint4(pack_bf16(from[0], from[1]), pack_bf16(from[2], from[3]),
+                   pack_bf16(from[4], from[5]), pack_bf16(from[6], from[7]));
+}
+__device__ inline void store_vector(bf16* to, const float (&from)[4]) {
+    *reinterpret_cast<uint2*>(to) =
+        make_uint2(pack_bf16(from[0], from[1]), pack_bf16(from[2], from[3]));
+}
+__device__ inline void store_vector(float* to, const float (&from)[4]) {
+    *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
 }
 
-// Sixteen aligned bytes of elements.
-__device__ inline void load_vector(float (&to)[VECTOR], const element* from) {
-    unpack(to, *reinterpret_cast<const uint4*>(from), element());
-}
-__device__ inline void store_vector(element* to, const float (&from)[VECTOR]) {
-    *reinterpret_cast<uint4*>(to) = pack(from, element());
-}
-
-// VECTOR elements at any address.
-__device__ inline void load_elements(float (&to)[VECTOR], const element* from) {
-    if (aligned16(from)) {
+// N neighbours at any address.
+template <int N, class T>
+__device__ inline void load_elements(float (&to)[N], const T* from) {
+    if (aligned<N>(from)) {
         load_vector(to, from);
     } else {
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) {
+        for (int i = 0; i < N; i++) {
             to[i] = to_float(from[i]);
         }
     }
 }
 
-// Up to VECTOR elements at any address, zeros past `count`.
-__device__ inline void load_part(float (&to)[VECTOR], const element* from, int count) {
-    if (GUARD(count >= VECTOR) && aligned16(from)) {
+// Up to N neighbours at any address, zeros past `count`.
+template <int N, class T>
+__device__ inline void load_part(float (&to)[N], const T* from, int count) {
+    if (GUARD(count >= N) && aligned<N>(from)) {
         load_vector(to, from);
     } else {
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) {
+        for (int i = 0; i < N; i++) {
             to[i] = GUARD(i < count) ? to_float(from[i]) : 0.0f;
         }
     }
 }
-__device__ inline void store_part(element* to, const float (&from)[VECTOR], int count) {
-    if (GUARD(count >= VECTOR) && aligned16(to)) {
+template <int N, class T>
+__device__ inline void store_part(T* to, const float (&from)[N], int count) {
+    if (GUARD(count >= N) && aligned<N>(to)) {
         store_vector(to, from);
     } else {
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) {
+        for (int i = 0; i < N; i++) {
             if (GUARD(i < count)) {
-                to[i] = to_element(from[i]);
+                from_float(to[i], from[i]);
             }
         }
     }
@@ -196,48 +224,48 @@ __device__ inline float silu(float x) { return x * sigmoid(x); }
 // The exact form, x times the normal distribution function.
 __device__ inline float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
 
-// A row that the THREADS of a block pass over several times, and read once up to KEPT vectors each.
+// A row that the THREADS of a block pass over several times, and read once up to KEPT quads each.
 template <int THREADS>
 struct KeptRow {
-    static constexpr int STEP = THREADS * VECTOR, KEPT = 6144 / STEP;
+    static constexpr int STEP = THREADS * QUAD, KEPT = 6144 / STEP;
 
-    const element* x;
+    const float* x;
     int cols;
-    float kept[KEPT][VECTOR];
+    float kept[KEPT][QUAD];
 
-    __device__ inline KeptRow(const element* x, int cols) : x(x), cols(cols) {
+    __device__ inline KeptRow(const float* x, int cols) : x(x), cols(cols) {
 #pragma unroll
         for (int n = 0; n < KEPT; n++) {
-            const int i = n * STEP + threadIdx.x * VECTOR;
+            const int i = n * STEP + threadIdx.x * QUAD;
             if (i < cols) {
                 load_part(kept[n], x + i, cols - i);
             }
         }
     }
 
-    // Calls visit(column, vector) for the thread's vectors in ascending order.
+    // Calls visit(column, quad) for the thread's quads in ascending order.
     template <class Visit>
     __device__ inline void each(Visit visit) const {
 #pragma unroll
         for (int n = 0; n < KEPT; n++) {
-            const int i = n * STEP + threadIdx.x * VECTOR;
+            const int i = n * STEP + threadIdx.x * QUAD;
             if (i < cols) {
                 visit(i, kept[n]);
             }
         }
-        for (int i = KEPT * STEP + threadIdx.x * VECTOR; i < cols; i += STEP) {
-            float v[VECTOR];
+        for (int i = KEPT * STEP + threadIdx.x * QUAD; i < cols; i += STEP) {
+            float v[QUAD];
             load_part(v, x + i, cols - i);
             visit(i, v);
         }
     }
 };
 
-// Copies a row by all THREADS of a block.
-template <int THREADS>
-__device__ inline void copy_row(element* to, const element* from, int cols) {
-    for (int i = threadIdx.x * VECTOR; i < cols; i += THREADS * VECTOR) {
-        float v[VECTOR];
+// Copies a row by all THREADS of a block, from one type to the same or another.
+template <int THREADS, class To, class From>
+__device__ inline void copy_row(To* to, const From* from, int cols) {
+    for (int i = threadIdx.x * QUAD; i < cols; i += THREADS * QUAD) {
+        float v[QUAD];
         load_part(v, from + i, cols - i);
         store_part(to + i, v, cols - i);
     }

@@ -1,8 +1,9 @@
 //! Weights on the GPU, each once, in the layout that kernels read.
 //!
 //! A dry run of the work ([`Context::plan`](crate::Context::plan)) notes what it needs, and
-//! [`Device::load`](crate::Device::load) puts it there. Matrices have rows of a multiple of 16 elements, filled up with
-//! zeros; the parts of a stack lie one below the other.
+//! [`Device::load`](crate::Device::load) puts it there. Matrices have rows of a multiple of 16
+//! elements, filled up with zeros; the parts of a stack lie one below the other. Vectors and biases
+//! are in f32 whatever the activations are: they cost nothing beside a matrix.
 
 use super::launch::Kernels;
 use super::upload::Uploader;
@@ -53,11 +54,13 @@ impl Needs {
 /// Something that an operation reads on the GPU beside activations.
 #[derive(Clone, Debug)]
 pub(crate) enum Need {
-    /// A matrix or a vector.
-    Weight(Weight),
+    /// A matrix.
+    Matrix(Weight),
+    /// A vector, in f32.
+    Vector(Weight),
     /// The stacked matrices of a linear layer.
     Linear(Linear),
-    /// The stacked biases of a linear layer, zeros where a part has none.
+    /// The stacked biases of a linear layer in f32, zeros where a part has none.
     Bias(Linear),
     /// The kernels of a convolution, `[out, in, taps]` turned to `[out, taps, in]`.
     Convolution(Linear, usize),
@@ -80,6 +83,7 @@ type Part = (Identity, usize, usize, DType);
 enum Layout {
     /// A matrix alone lies as a stack of one does.
     Matrix,
+    Vector,
     Bias,
     Convolution {
         taps: usize,
@@ -97,9 +101,9 @@ fn part(weight: &Weight) -> Part {
 }
 
 impl Key {
-    fn weight(weight: &Weight) -> Key {
+    fn weight(layout: Layout, weight: &Weight) -> Key {
         Key {
-            layout: Layout::Matrix,
+            layout,
             parts: vec![Some(part(weight))],
         }
     }
@@ -134,7 +138,8 @@ impl Key {
 impl Need {
     fn key(&self) -> Key {
         match self {
-            Need::Weight(w) => Key::weight(w),
+            Need::Matrix(w) => Key::weight(Layout::Matrix, w),
+            Need::Vector(w) => Key::weight(Layout::Vector, w),
             Need::Linear(l) => Key::linear(Layout::Matrix, l),
             Need::Bias(l) => Key::bias(l),
             Need::Convolution(l, taps) => Key::linear(Layout::Convolution { taps: *taps }, l),
@@ -145,7 +150,7 @@ impl Need {
     /// Rows and columns.
     fn shape(&self) -> (usize, usize) {
         match self {
-            Need::Weight(w) => (w.rows(), w.cols()),
+            Need::Matrix(w) | Need::Vector(w) => (w.rows(), w.cols()),
             Need::Linear(l) | Need::Convolution(l, _) => (l.outputs(), l.inputs()),
             Need::Bias(l) => (1, l.outputs()),
             Need::Words(words) => (1, words.len()),
@@ -173,7 +178,7 @@ impl Need {
                 .collect()
         };
         match self {
-            Need::Weight(w) => Some(vec![part(w, 0, 1)?]),
+            Need::Matrix(w) | Need::Vector(w) => Some(vec![part(w, 0, 1)?]),
             Need::Linear(l) => stacked(l, 1),
             Need::Convolution(l, taps) => stacked(l, *taps),
             Need::Bias(l) => {
@@ -190,9 +195,9 @@ impl Need {
 
     fn dtype(&self, activations: DType) -> DType {
         match self {
-            // As wide.
-            Need::Words(_) => DType::F32,
-            _ => activations,
+            // Words are as wide.
+            Need::Vector(_) | Need::Bias(_) | Need::Words(_) => DType::F32,
+            Need::Matrix(_) | Need::Linear(_) | Need::Convolution(..) => activations,
         }
     }
 
@@ -214,17 +219,18 @@ impl Need {
             to.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
             return Ok(());
         }
-        let row_bytes = self.pitch() * activations.size();
+        let dtype = self.dtype(activations);
+        let row_bytes = self.pitch() * dtype.size();
         if row_bytes == 0 {
             return Ok(());
         }
         let mut scratch = Scratch::default();
         for (row, to) in rows.zip(to.chunks_exact_mut(row_bytes)) {
             match self {
-                Need::Weight(w) => scratch.copy(w, row, activations, to)?,
+                Need::Matrix(w) | Need::Vector(w) => scratch.copy(w, row, dtype, to)?,
                 Need::Linear(l) => {
                     let (weight, row) = l.part(row).ok_or(io::ErrorKind::UnexpectedEof)?;
-                    scratch.copy(weight, row, activations, to)?;
+                    scratch.copy(weight, row, dtype, to)?;
                 }
                 Need::Convolution(l, taps) => {
                     let (weight, row) = l.part(row).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -234,12 +240,12 @@ impl Need {
                         let (tap, channel) = (i / channels, i % channels);
                         straight[channel * taps + tap]
                     });
-                    narrow(turned.collect(), activations, to);
+                    narrow(turned.collect(), dtype, to);
                 }
                 Need::Bias(l) => {
                     let mut bias = vec![0.0; l.outputs()];
                     l.bias(0..l.outputs(), &mut bias);
-                    narrow(bias, activations, to);
+                    narrow(bias, dtype, to);
                 }
                 Need::Words(_) => {}
             }
@@ -378,10 +384,12 @@ impl Cuda {
     ) -> Result<()> {
         block.fill(offset, need.bytes(self.dtype), 0)?;
         let base = block.address() + offset as u64;
+        let dtype = need.dtype(self.dtype);
         let gpu = Launcher::Gpu(self);
         for part in parts {
-            let address = base + (part.start * self.dtype.size()) as u64;
-            random::launch(&gpu, part.random, address, need.pitch(), part.shape)?;
+            let address = base + (part.start * dtype.size()) as u64;
+            let to = (address, need.pitch(), dtype);
+            random::launch(&gpu, part.random, to, part.shape)?;
         }
         Ok(())
     }
@@ -397,20 +405,21 @@ impl Cuda {
 }
 
 impl Launcher<'_> {
-    /// The address of a vector.
+    /// The address of a vector, in f32.
     pub(crate) fn vector(&self, weight: &Weight) -> Result<u64> {
-        Ok(self.matrix(weight)?.0)
+        let key = Key::weight(Layout::Vector, weight);
+        Ok(self.find(key, || Need::Vector(weight.clone()))?.address)
     }
 
     /// The address and pitch of a matrix.
     pub(crate) fn matrix(&self, weight: &Weight) -> Result<(u64, usize)> {
-        let key = Key::weight(weight);
-        let place = self.find(key, || Need::Weight(weight.clone()))?;
+        let key = Key::weight(Layout::Matrix, weight);
+        let place = self.find(key, || Need::Matrix(weight.clone()))?;
         Ok((place.address, place.pitch))
     }
 
-    /// The address and pitch of the stacked matrices, and the address of their biases, 0 if no
-    /// part has one.
+    /// The address and pitch of the stacked matrices, and the address of their biases in f32, 0 if
+    /// no part has one.
     pub(crate) fn linear(&self, linear: &Linear) -> Result<(u64, usize, u64)> {
         let key = Key::linear(Layout::Matrix, linear);
         let place = self.find(key, || Need::Linear(linear.clone()))?;

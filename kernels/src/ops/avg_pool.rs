@@ -1,6 +1,7 @@
 //! Average pooling by two over time: `y[t] = (x[2t] + x[2t + 1]) / 2`.
 //!
-//! `x` `[2T, d]` (50 frames a second), `y` the first `rows` of `[T, d]` (25 tokens a second).
+//! `x` `[2T, d]` (50 frames a second), `y` the first `rows` of `[T, d]` (25 tokens a second), both
+//! f32 on every device.
 //! Source: GaMMA, arXiv 2605.00371, the audio encoder's rate of 25 tokens a second.
 
 use super::Op;
@@ -20,8 +21,8 @@ pub fn avg_pool<'a, 'b>(
     y: impl Into<ViewMut<'b>>,
 ) -> Result<()> {
     let (x, mut y) = (x.into(), y.into());
-    cx.check("avg_pool", "x", x)?;
-    cx.check("avg_pool", "the output", y.as_view())?;
+    cx.check_f32("avg_pool", "x", x)?;
+    cx.check_f32("avg_pool", "the output", y.as_view())?;
     check("avg_pool", "columns of the output", y.cols(), x.cols())?;
     let most = x.rows() / 2;
     ensure(
@@ -34,7 +35,7 @@ pub fn avg_pool<'a, 'b>(
     let elements = y.rows() * y.cols();
     cx.run(
         "avg_pool",
-        Work::new(2 * elements, 3 * elements * cx.dtype().size()),
+        Work::new(2 * elements, 3 * elements * size_of::<f32>()),
         &mut y,
         |host, y| host_avg_pool(host, x, y),
         |gpu, y| launch(gpu, x, y.as_view()),
@@ -94,19 +95,20 @@ fn cases() -> Vec<Case> {
     // The last columns of wider frames.
     let case = |(frames, width, cols, rows): (usize, usize, usize, usize)| {
         Case::new(format!("{frames}x{cols} to {rows}"), 1e-6, move |cx| {
-            let x = Inputs::new(cx, frames as u64).normal(frames * width, 1.0);
-            let device_x = cx.upload(&x, width)?;
+            let x = Inputs::new(cx, frames as u64).floats(frames * width, 1.0);
+            let device_x = cx.upload_f32(&x, width)?;
             let last = |row: &[f32]| reference::widen(&row[width - cols..]);
             let x64: Vec<f64> = x.chunks_exact(width).flat_map(last).collect();
             Ok(Trial::new(
                 move |cx| {
-                    let mut y = cx.tensor(rows, cols)?;
+                    let mut y = cx.tensor_f32(rows, cols)?;
                     avg_pool(cx, device_x.columns(width - cols, cols), &mut y)?;
                     y.to_vec()
                 },
                 move || reference(&x64, cols, rows),
             ))
         })
+        .always_f32()
     };
     [
         (1500, 64, 64, 750),

@@ -2,7 +2,8 @@
 //! `h = gelu(conv(mel, W_1) + b_1)`, `y = gelu(conv(h, W_2, stride 2) + b_2) + positions`.
 //!
 //! Kernels of three frames, one frame of zeros on either side. `mel` `[bins, 2T]`, `W_1`
-//! `[d, bins, 3]`, `W_2` `[d, d, 3]`, `positions` `[T, d]` as stored, `y` `[T, d]`. `mel` is f32 on every device.
+//! `[d, bins, 3]`, `W_2` `[d, d, 3]`, `positions` `[T, d]` as stored, `y` `[T, d]`. `mel` and `y`,
+//! where the residual stream starts, are f32 on every device.
 //! Source: Whisper, arXiv 2212.04356, section 2.2.
 
 use super::Op;
@@ -61,14 +62,14 @@ pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) ->
     };
     let input = cx.device_tensor(2 * frames + 2 * border, mel.rows())?;
     let mut hidden = cx.tensor(2 * frames + border, d)?;
-    let mut y = cx.tensor(frames, d)?;
+    let mut y = cx.tensor_f32(frames, d)?;
     let widest = mel.rows().max(d);
     let mut scratch = cx.host_scratch(TILE_ROWS * (TAPS * widest + d) + product::SCRATCH)?;
     let operations = 2 * TAPS * d * (2 * frames * mel.rows() + frames * d);
     let convolutions = stem.conv1.bytes_on(cx.target()) + stem.conv2.bytes_on(cx.target());
     let weights = convolutions + stem.positions.bytes_on(cx.target());
     let read = mel.rows() * mel.cols() * size_of::<f32>() + weights;
-    let written = frames * d * cx.dtype().size();
+    let written = frames * d * size_of::<f32>();
     cx.run(
         "conv_stem",
         Work::new(operations, read + written),
@@ -289,24 +290,24 @@ fn launch(
         ],
     )?;
     let first = Gemm {
-        x: input.view().address(),
-        x_stride: bins,
+        x: (input.view().address(), bins),
         depth: TAPS * bins,
         weights: gpu.convolution(&stem.conv1, TAPS)?,
         out: hidden.view(),
         rows: hidden.rows(),
         positions: (0, 0),
+        streams: (0, 0),
         period: hidden.rows(),
     };
     first.launch(gpu, "gemm_128_conv_gelu", TILE_128, 1)?;
     let second = Gemm {
-        x: hidden.view().address(),
-        x_stride: 2 * d,
+        x: (hidden.view().address(), 2 * d),
         depth: TAPS * d,
         weights: gpu.convolution(&stem.conv2, TAPS)?,
         out: y.view(),
         rows: frames,
         positions: gpu.matrix(&stem.positions)?,
+        streams: (0, 0),
         period: frames + 1,
     };
     second.launch(gpu, "gemm_128_conv_gelu_positions", TILE_128, 1)

@@ -1,4 +1,5 @@
-// Embeddings of the prompt: a row of the table for a token, a row of the audio for a placeholder.
+// Embeddings of the prompt, as floats: a row of the table for a token, a row of the audio for a
+// placeholder.
 //
 // Grid (rows), 256 threads, no dynamic shared memory. y is contiguous. A source s >= 0 is a token,
 // s < 0 the audio's row -(s + 1); `audio` may be null where no source asks for it.
@@ -7,11 +8,14 @@
 constexpr int THREADS = 256;
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-embed(element* __restrict__ y, const element* __restrict__ table, int table_pitch,
-      const element* __restrict__ audio, int audio_stride, const int* __restrict__ sources,
+embed(float* __restrict__ y, const element* __restrict__ table, int table_pitch,
+      const float* __restrict__ audio, int audio_stride, const int* __restrict__ sources,
       int cols) {
     const int source = sources[blockIdx.x];
-    const element* row = source >= 0 ? table + (size_t)source * table_pitch
-                                     : audio + (size_t)~source * audio_stride;
-    copy_row<THREADS>(y + (size_t)blockIdx.x * cols, row, cols);
+    y += (size_t)blockIdx.x * cols;
+    if (source >= 0) {
+        copy_row<THREADS>(y, table + (size_t)source * table_pitch, cols);
+    } else {
+        copy_row<THREADS>(y, audio + (size_t)~source * audio_stride, cols);
+    }
 }

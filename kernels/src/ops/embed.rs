@@ -1,7 +1,7 @@
 //! Embeddings of the prompt: a row of the table for a token, a row of the projected audio for a
 //! position of the placeholder.
 //!
-//! `table` `[V, D]` as stored, `audio` `[N, D]`, `y` `[sources.len(), D]`.
+//! `table` `[V, D]` as stored; `audio` `[N, D]` and `y` `[sources.len(), D]`, f32 on every device.
 //! Source: LLaVA, arXiv 2304.08485, section 4.1: projected features stand among word embeddings.
 
 use super::Op;
@@ -34,7 +34,7 @@ pub fn embed(
 ) -> Result<Tensor> {
     sources.check(cx, "embed", "the sources")?;
     if let Some(audio) = &audio {
-        cx.check("embed", "the audio", *audio)?;
+        cx.check_f32("embed", "the audio", *audio)?;
         check("embed", "columns of the audio", audio.cols(), table.cols())?;
     }
     let audio_rows = audio.map_or(0, |a| a.rows());
@@ -52,9 +52,9 @@ pub fn embed(
             format!("less than {limit}"),
         )?;
     }
-    let mut y = cx.tensor(sources.len(), table.cols())?;
+    let mut y = cx.tensor_f32(sources.len(), table.cols())?;
     let row = table.bytes_on(cx.target()) / table.rows().max(1);
-    let audio_row = table.cols() * cx.dtype().size();
+    let audio_row = table.cols() * size_of::<f32>();
     let read = (0..sources.len()).map(|i| match source(i) {
         Source::Token(_) => row,
         Source::Audio(_) => audio_row,
@@ -157,11 +157,11 @@ fn cases() -> Vec<Case> {
         Case::new(format!("{d} {dtype}"), 0.0, move |cx| {
             let mut inputs = Inputs::new(cx, d as u64);
             let table = inputs.weight(dtype, (50, d), 0.0, 1.0)?;
-            let audio = inputs.normal(21 * d, 1.0);
+            let audio = inputs.floats(21 * d, 1.0);
             let mut sources = vec![Source::Token(49), Source::Token(0)];
             sources.extend((3..21).map(Source::Audio));
             sources.push(Source::Token(7));
-            let device_audio = cx.upload(&audio, d)?;
+            let device_audio = cx.upload_f32(&audio, d)?;
             let (table64, audio64) = (reference::widen_weight(&table), reference::widen(&audio));
             let expected = sources.clone();
             Ok(Trial::new(

@@ -1,13 +1,13 @@
 //! Rows picked by number: `y[i] = x[rows[i]]`, such as the last position of every sequence.
 //!
-//! `x` `[M, D]`, `y` `[rows.len(), D]`.
+//! `x` `[M, D]`, activations or f32, `y` `[rows.len(), D]` of the same type.
 
 use super::Op;
 use crate::case::{Case, Inputs, Trial};
 use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, ensure};
 use crate::tensor::{Tensor, View};
-use crate::{Context, Indices, Work, reference};
+use crate::{Context, DType, Indices, Work, reference};
 
 /// Copies the named rows of `x`.
 ///
@@ -15,7 +15,7 @@ use crate::{Context, Indices, Work, reference};
 /// If a row does not exist, or the workspace is used up.
 pub fn gather<'a>(cx: &Context, x: impl Into<View<'a>>, rows: Indices<'_>) -> Result<Tensor> {
     let x = x.into();
-    cx.check("gather", "x", x)?;
+    cx.check_activations("gather", "x", x)?;
     rows.check(cx, "gather", "rows")?;
     let row = |i: usize| rows.values()[i] as usize;
     for i in 0..rows.len() {
@@ -23,8 +23,8 @@ pub fn gather<'a>(cx: &Context, x: impl Into<View<'a>>, rows: Indices<'_>) -> Re
         let expected = format_args!("less than {limit}");
         ensure("gather", row(i) < limit, "row", row(i), expected)?;
     }
-    let mut y = cx.tensor(rows.len(), x.cols())?;
-    let bytes = 2 * x.cols() * cx.dtype().size() + size_of::<i32>();
+    let mut y = cx.tensor_of(x.dtype(), rows.len(), x.cols())?;
+    let bytes = 2 * x.cols() * x.dtype().size() + size_of::<i32>();
     let work = Work::new(0, rows.len() * bytes);
     cx.run(
         "gather",
@@ -54,8 +54,12 @@ const CUDA: CudaSource = CudaSource {
 const THREADS: u32 = 256;
 
 fn launch(gpu: &Launcher<'_>, x: View<'_>, rows: Indices<'_>, y: &Tensor) -> Result<()> {
+    let kernel = match x.dtype() {
+        DType::F32 => "gather_f32",
+        _ => "gather",
+    };
     gpu.launch(
-        (&CUDA, "gather"),
+        (&CUDA, kernel),
         &[],
         Grid::new([y.rows(), 1, 1], THREADS),
         [
@@ -77,15 +81,17 @@ pub(super) const GATHER: Op = Op {
 fn cases() -> Vec<Case> {
     let case = |(m, cols, rows): (usize, usize, &'static [usize])| {
         Case::new(format!("{} of {m}x{cols}", rows.len()), 0.0, move |cx| {
-            let x = Inputs::new(cx, m as u64).normal(m * cols, 1.0);
-            let device_x = cx.upload(&x, cols)?;
-            let x64 = reference::widen(&x);
+            let mut inputs = Inputs::new(cx, m as u64);
+            let (x, floats) = (inputs.normal(m * cols, 1.0), inputs.floats(m * cols, 1.0));
+            let devices = [cx.upload(&x, cols)?, cx.upload_f32(&floats, cols)?];
+            let both = [x, floats].map(|x| reference::widen(&x));
             Ok(Trial::new(
                 move |cx| {
                     let rows = cx.table(rows.iter().map(|row| *row as i32).collect())?;
-                    gather(cx, &device_x, rows.indices())?.to_vec()
+                    let pick = |x: &Tensor| gather(cx, x, rows.indices())?.to_vec();
+                    Ok([pick(&devices[0])?, pick(&devices[1])?].concat())
                 },
-                move || reference(&x64, cols, rows),
+                move || both.each_ref().map(|x| reference(x, cols, rows)).concat(),
             ))
         })
     };

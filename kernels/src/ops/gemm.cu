@@ -1,18 +1,19 @@
 // Linear layers: out = epilogue(x W^T + bias), for x [rows, depth] and W [n, depth].
 //
-// Kernels `gemm_<tile>_<epilogue>(Gemm)`:
+// Kernels `gemm_cast`, which rounds an x of floats, and `gemm_<tile>_<epilogue>(Gemm)`:
 //   tile      rows x columns of products, threads, shared bytes (bf16 / f32), for
 //   128       128 x 128, 256 threads, 110,592 / 122,880, prompts and encoders
 //   16        16 x 32, 128 threads, 78,336 / 82,944, generated rows: a stream of weights
 //   epilogue  out [rows, cols]
 //   store     x W^T + bias
-//   f32       the same as floats in either mode, for logits
+//   f32       the same as floats
 //   gelu      gelu(x W^T + bias)
-//   add       out + x W^T + bias
+//   add       out + x W^T + bias, floats
 //   swiglu    silu(x W_gate^T + b_gate) (x W_up^T + b_up), W the two stacked, [2 cols, depth]
-//   gate_channel  g T + (1 - g) G, g = sigmoid(x W^T + bias), x = [T, G], depth = 2 cols
+//   gate_channel  g T + (1 - g) G, floats, g = sigmoid(x W^T + bias), x = [T, G], depth = 2 cols
 //   gate_token    the same with a single row of W for all columns
-//   conv_gelu, conv_gelu_positions    the two layers of a convolution stem, see conv_stem.cu
+//   conv_gelu, conv_gelu_positions    the two layers of a convolution stem, see conv_stem.cu; the
+//                                     second one gives floats
 // Grid: ceil(rows / tile rows) x ceil(cols / tile columns) blocks in one dimension; a tile of
 // swiglu has half the columns. Shared memory: a ring of STAGES stages, each rows of x, then rows of
 // W, DEPTH elements in a pitch of tile_pitch(DEPTH); after the last one, the products as floats in
@@ -26,12 +27,14 @@
 struct Gemm {
     const element* x;          // Rows at any alignment, may overlap.
     const element* w;          // Rows at multiples of 16 bytes.
-    const element* bias;       // One for each row of W, readable up to a multiple of 16; or null.
+    const float* bias;         // One for each row of W, readable up to a multiple of 16; or null.
     const element* positions;  // conv_gelu_positions: [period - 1, cols], rows as those of w.
+    const float* streams;      // gate_*: what x is rounded from.
     void* out;
     int x_stride;
     int w_pitch;
     int positions_pitch;
+    int streams_stride;
     int out_stride;
     int rows;
     int cols;
@@ -142,95 +145,76 @@ __device__ inline void multiply_stage(Accumulator (&sums)[T::A][T::B], const ele
 #endif
 }
 
-// An epilogue says what becomes of VECTOR neighbouring products of a row, biases added; `count` of
-// them lie inside the matrix. PARTS: matrices stacked in W that an output needs. ONE_ROW: W has a
-// single row, which serves every column.
+// An epilogue says what becomes of N neighbouring products of a row, biases added, N to 16 bytes of
+// an output of type Out; `count` of them lie inside the matrix. PARTS: matrices stacked in W that an
+// output needs. ONE_ROW: W has a single row, which serves every column.
+template <class Out_>
 struct Linear {
-    static constexpr int PARTS = 1;
+    typedef Out_ Out;
+    static constexpr int PARTS = 1, N = 16 / sizeof(Out);
     static constexpr bool ONE_ROW = false;
 
-    static __device__ inline void bias(float (&to)[VECTOR], const Gemm& g, int col) {
+    static __device__ inline void bias(float (&to)[N], const Gemm& g, int col) {
         load_elements(to, g.bias + col);
     }
-    static __device__ inline element* at(const Gemm& g, int row, int col) {
-        return static_cast<element*>(g.out) + (size_t)row * g.out_stride + col;
+    static __device__ inline Out* at(const Gemm& g, int row, int col) {
+        return static_cast<Out*>(g.out) + (size_t)row * g.out_stride + col;
     }
-};
-
-struct Store : Linear {
     static __device__ inline void finish(const Gemm& g, int row, int col, int count,
-                                         float (&y)[1][VECTOR]) {
+                                         float (&y)[1][N]) {
         store_part(at(g, row, col), y[0], count);
     }
 };
 
-struct Floats : Linear {
-    static __device__ inline void finish(const Gemm& g, int row, int col, int count,
-                                         float (&y)[1][VECTOR]) {
-        float* out = static_cast<float*>(g.out) + (size_t)row * g.out_stride + col;
-        if (GUARD(count >= VECTOR) && aligned16(out)) {
-#pragma unroll
-            for (int i = 0; i < VECTOR; i += 4) {
-                *reinterpret_cast<float4*>(out + i) =
-                    make_float4(y[0][i], y[0][i + 1], y[0][i + 2], y[0][i + 3]);
-            }
-        } else {
-#pragma unroll
-            for (int i = 0; i < VECTOR; i++) {
-                if (GUARD(i < count)) {
-                    out[i] = y[0][i];
-                }
-            }
-        }
-    }
-};
+typedef Linear<element> Store;
+typedef Linear<float> Floats;
 
-struct Gelu : Linear {
+struct Gelu : Linear<element> {
     static __device__ inline void finish(const Gemm& g, int row, int col, int count,
-                                         float (&y)[1][VECTOR]) {
+                                         float (&y)[1][N]) {
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) {
+        for (int i = 0; i < N; i++) {
             y[0][i] = gelu(y[0][i]);
         }
         store_part(at(g, row, col), y[0], count);
     }
 };
 
-struct Add : Linear {
+struct Add : Linear<float> {
     static __device__ inline void finish(const Gemm& g, int row, int col, int count,
-                                         float (&y)[1][VECTOR]) {
-        float out[VECTOR];
+                                         float (&y)[1][N]) {
+        float out[N];
         load_part(out, at(g, row, col), count);
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) {
+        for (int i = 0; i < N; i++) {
             out[i] += y[0][i];
         }
         store_part(at(g, row, col), out, count);
     }
 };
 
-struct SwiGlu : Linear {
+struct SwiGlu : Linear<element> {
     static constexpr int PARTS = 2;
 
     static __device__ inline void finish(const Gemm& g, int row, int col, int count,
-                                         float (&y)[2][VECTOR]) {
+                                         float (&y)[2][N]) {
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) {
+        for (int i = 0; i < N; i++) {
             y[0][i] = silu(y[0][i]) * y[1][i];
         }
         store_part(at(g, row, col), y[0], count);
     }
 };
 
-struct Gate : Linear {
+struct Gate : Linear<float> {
     static __device__ inline void finish(const Gemm& g, int row, int col, int count,
-                                         float (&y)[1][VECTOR]) {
-        const element* streams = g.x + (size_t)row * g.x_stride + col;
-        float first[VECTOR], second[VECTOR];
+                                         float (&y)[1][N]) {
+        const float* streams = g.streams + (size_t)row * g.streams_stride + col;
+        float first[N], second[N];
         load_part(first, streams, count);
         load_part(second, streams + g.cols, count);
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) {
+        for (int i = 0; i < N; i++) {
             y[0][i] = fmaf(sigmoid(y[0][i]), first[i] - second[i], second[i]);
         }
         store_part(at(g, row, col), y[0], count);
@@ -240,23 +224,23 @@ struct Gate : Linear {
 struct TokenGate : Gate {
     static constexpr bool ONE_ROW = true;
 
-    static __device__ inline void bias(float (&to)[VECTOR], const Gemm& g, int) {
-        const float bias = to_float(g.bias[0]);
+    static __device__ inline void bias(float (&to)[N], const Gemm& g, int) {
+        const float bias = g.bias[0];
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) {
+        for (int i = 0; i < N; i++) {
             to[i] = bias;
         }
     }
 };
 
 // Rows are frames of windows, of `period` each; a window's first and last are its border of zeros.
-struct ConvGelu : Linear {
+struct ConvGelu : Linear<element> {
     static __device__ inline void finish(const Gemm& g, int row, int col, int count,
-                                         float (&y)[1][VECTOR]) {
+                                         float (&y)[1][N]) {
         const int frame = row % g.period;
         const bool border = frame == 0 || frame == g.period - 1;
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) {
+        for (int i = 0; i < N; i++) {
             y[0][i] = border ? 0.0f : gelu(y[0][i]);
         }
         store_part(at(g, row, col), y[0], count);
@@ -265,15 +249,15 @@ struct ConvGelu : Linear {
 
 // Rows are frames of windows, of `period` each; the last one lies between two windows and is left
 // out.
-struct ConvGeluPositions : Linear {
+struct ConvGeluPositions : Linear<float> {
     static __device__ inline void finish(const Gemm& g, int row, int col, int count,
-                                         float (&y)[1][VECTOR]) {
+                                         float (&y)[1][N]) {
         const int window = row / g.period, frame = row % g.period;
         if (frame < g.period - 1) {
-            float position[VECTOR];
+            float position[N];
             load_vector(position, g.positions + (size_t)frame * g.positions_pitch + col);
 #pragma unroll
-            for (int i = 0; i < VECTOR; i++) {
+            for (int i = 0; i < N; i++) {
                 y[0][i] = gelu(y[0][i]) + position[i];
             }
             store_part(at(g, row - window, col), y[0], count);
@@ -283,7 +267,7 @@ struct ConvGeluPositions : Linear {
 
 template <class T, class Epilogue>
 __device__ inline void gemm(const Gemm& g) {
-    constexpr int WIDTH = T::COLS / Epilogue::PARTS;
+    constexpr int WIDTH = T::COLS / Epilogue::PARTS, N = Epilogue::N;
     extern __shared__ uint4 shared[];
     element* stages = reinterpret_cast<element*>(shared);
 
@@ -350,22 +334,22 @@ __device__ inline void gemm(const Gemm& g) {
     }
     __syncthreads();
 
-    constexpr int VECTORS = WIDTH / VECTOR;
+    constexpr int VECTORS = WIDTH / N;
     for (int i = threadIdx.x; i < T::ROWS * VECTORS; i += T::THREADS) {
-        const int tile_row = i / VECTORS, tile_col = i % VECTORS * VECTOR;
+        const int tile_row = i / VECTORS, tile_col = i % VECTORS * N;
         const int row = first_row + tile_row, col = first_col + tile_col;
         const int count = g.cols - col;
         if (GUARD(row < g.rows) && count > 0) {
-            float y[Epilogue::PARTS][VECTOR];
+            float y[Epilogue::PARTS][N];
 #pragma unroll
             for (int part = 0; part < Epilogue::PARTS; part++) {
                 const float* from = products + tile_row * PITCH + part * WIDTH + tile_col;
-                float bias[VECTOR] = {};
+                float bias[N] = {};
                 if (g.bias != nullptr) {
                     Epilogue::bias(bias, g, part * g.cols + col);
                 }
 #pragma unroll
-                for (int i = 0; i < VECTOR; i++) {
+                for (int i = 0; i < N; i++) {
                     y[part][i] = from[i] + bias[i];
                 }
             }
@@ -383,6 +367,17 @@ __device__ inline void gemm(const Gemm& g) {
         gemm_16_##name(const Gemm g) {                                                            \
         gemm<Tile16, Epilogue>(g);                                                                \
     }
+
+#if ELEMENT_BF16
+// Floats as elements, for x. Grid (rows), 256 threads; y is contiguous.
+constexpr int CAST_THREADS = 256;
+
+extern "C" __global__ void __launch_bounds__(CAST_THREADS)
+gemm_cast(element* __restrict__ y, const float* __restrict__ x, int x_stride, int cols) {
+    const float* row = x + (size_t)blockIdx.x * x_stride;
+    copy_row<CAST_THREADS>(y + (size_t)blockIdx.x * cols, row, cols);
+}
+#endif
 
 GEMM(store, Store)
 GEMM(f32, Floats)

@@ -5,12 +5,13 @@
 //! | [`gemm`] | `x W^T + b` |
 //! | [`gemm_f32`] | the same in f32 on every device |
 //! | [`gemm_gelu`] | `gelu(x W^T + b)`, exact |
-//! | [`gemm_add`] | `out += x W^T + b` |
+//! | [`gemm_add`] | `out += x W^T + b` in f32 on every device |
 //! | [`gemm_swiglu`] | `silu(x W_gate^T) * (x W_up^T)`, the two stacked |
-//! | [`gemm_gate`] | `g * T + (1 - g) * G` with `g = sigmoid([T ; G] W^T + b)` |
+//! | [`gemm_gate`] | `g * T + (1 - g) * G` with `g = sigmoid([T ; G] W^T + b)`, in f32 on every device |
 //!
-//! `x` is `[M, K]`, `W` `[N, K]` as stored, `y` `[M, N]`. Sums follow one order on the host and one
-//! on a GPU, for every `M`.
+//! `x` is `[M, K]`, `W` `[N, K]` as stored, `y` `[M, N]`. `x` has the activations' type, or is a
+//! residual stream in f32, which tensor cores take rounded to that type. Sums follow one order on the
+//! host and one on a GPU, for every `M`.
 //! Sources: Whisper (arXiv 2212.04356), Qwen3 (arXiv 2505.09388), GaMMA (arXiv 2605.00371, the
 //! token-level gate).
 
@@ -37,7 +38,7 @@ pub fn gemm<'a>(cx: &Context, x: impl Into<View<'a>>, w: &Linear) -> Result<Tens
     Ok(y)
 }
 
-/// `x W^T + b`, `[M, N]`, in f32 on every device: logits.
+/// `x W^T + b`, `[M, N]`, in f32 on every device: what is rounded only further on, and logits.
 ///
 /// # Errors
 /// If the widths of `x` and `w` differ, or the workspace is used up.
@@ -59,7 +60,7 @@ pub fn gemm_gelu<'a>(cx: &Context, x: impl Into<View<'a>>, w: &Linear) -> Result
     Ok(y)
 }
 
-/// `out += x W^T + b`, in place on `[M, N]`.
+/// `out += x W^T + b`, in place on `[M, N]`, a residual stream: f32 on every device.
 ///
 /// # Errors
 /// If a dimension of `x`, `w` and `out` does not fit.
@@ -98,10 +99,10 @@ pub fn gemm_swiglu<'a>(cx: &Context, x: impl Into<View<'a>>, gate_up: &Linear) -
     Ok(y)
 }
 
-/// `g * T + (1 - g) * G`, `[N, d]`, with `g = sigmoid([T ; G] W^T + b)`.
+/// `g * T + (1 - g) * G`, `[N, d]`, with `g = sigmoid([T ; G] W^T + b)`, in f32 on every device.
 ///
-/// `streams` is `[T ; G]`, `[N, 2d]`; `w` is `[d, 2d]` for a gate per channel or `[1, 2d]` for one
-/// per token.
+/// `streams` is `[T ; G]`, `[N, 2d]`, f32 on every device; `w` is `[d, 2d]` for a gate per channel
+/// or `[1, 2d]` for one per token.
 ///
 /// # Errors
 /// If a dimension does not fit.
@@ -115,7 +116,8 @@ pub fn gemm_gate(cx: &Context, streams: &Tensor, w: &Linear) -> Result<Tensor> {
         outputs,
         format!("{d} or 1"),
     )?;
-    let mut y = cx.tensor(streams.rows(), d)?;
+    cx.check_f32("gemm_gate", "the streams", streams.view())?;
+    let mut y = cx.tensor_f32(streams.rows(), d)?;
     run(
         cx,
         "gemm_gate",
@@ -146,9 +148,11 @@ fn run(
     out: &mut ViewMut<'_>,
     epilogue: Epilogue,
 ) -> Result<()> {
-    cx.check(op, "x", x)?;
+    cx.check_activations(op, "x", x)?;
     match epilogue {
-        Epilogue::F32 => cx.check_f32(op, "the output", out.as_view())?,
+        Epilogue::F32 | Epilogue::Add | Epilogue::Gate => {
+            cx.check_f32(op, "the output", out.as_view())?;
+        }
         _ => cx.check(op, "the output", out.as_view())?,
     }
     check(op, "columns of x", x.cols(), w.inputs())?;
@@ -161,6 +165,10 @@ fn run(
         Epilogue::Gate => check(op, "columns of the streams", x.cols(), 2 * out.cols())?,
     }
     let mut scratch = cx.host_scratch(2 * PRODUCTS + product::SCRATCH)?;
+    let operand = match x.dtype() == cx.dtype() {
+        true => None,
+        false => Some(cx.device_tensor(x.rows(), x.cols())?),
+    };
     let read = x.rows() * x.cols() * x.dtype().size() + w.bytes_on(cx.target());
     let out_bytes = out.rows() * out.cols() * out.as_view().dtype().size();
     // A sum reads what it adds to.
@@ -176,12 +184,17 @@ fn run(
         work,
         out,
         |host, out| host_gemm(host, x, w, out, epilogue, scratch.data_mut()),
-        |gpu, out| launch(gpu, x, w, out, epilogue),
+        |gpu, out| launch(gpu, x, operand.as_ref(), w, out, epilogue),
     )
 }
 
-/// The formulas at the head of this file.
-fn reference(x: &[f64], w: &Linear, out: &[f64], epilogue: Epilogue) -> Vec<f64> {
+/// The formulas at the head of this file; the gate mixes `streams`, which `x` is rounded from.
+fn reference(
+    (x, streams): (&[f64], &[f64]),
+    w: &Linear,
+    out: &[f64],
+    epilogue: Epilogue,
+) -> Vec<f64> {
     let products = reference::linear(x, w);
     let (width, inputs) = (w.outputs(), w.inputs());
     match epilogue {
@@ -197,7 +210,7 @@ fn reference(x: &[f64], w: &Linear, out: &[f64], epilogue: Epilogue) -> Vec<f64>
                     .map(|(g, u)| g * reference::sigmoid(*g) * u)
             })
             .collect(),
-        Epilogue::Gate => x
+        Epilogue::Gate => streams
             .chunks_exact(inputs)
             .zip(products.chunks_exact(width))
             .flat_map(|(streams, products)| {
@@ -342,9 +355,11 @@ const CUDA: CudaSource = CudaSource {
     variants: &[&[]],
 };
 
+/// `operand` is room for what `x` is rounded to, where it has to be.
 fn launch(
     gpu: &Launcher<'_>,
     x: View<'_>,
+    operand: Option<&Tensor>,
     w: &Linear,
     out: &mut ViewMut<'_>,
     epilogue: Epilogue,
@@ -366,25 +381,38 @@ fn launch(
         Epilogue::SwiGlu => 2,
         _ => 1,
     };
+    if let Some(operand) = operand {
+        gpu.launch(
+            (&CUDA, "gemm_cast"),
+            &[],
+            Grid::new([x.rows(), 1, 1], CAST_THREADS),
+            [operand.into(), x.into(), x.stride().into(), x.cols().into()],
+        )?;
+    }
+    let rounded = operand.map_or(x, Tensor::view);
     let gemm = Gemm {
-        x: x.address(),
-        x_stride: x.stride(),
+        x: (rounded.address(), rounded.stride()),
         depth: x.cols(),
         weights: gpu.linear(w)?,
         out: out.as_view(),
         rows: x.rows(),
         positions: (0, 0),
+        streams: match epilogue {
+            Epilogue::Gate => (x.address(), x.stride()),
+            _ => (0, 0),
+        },
         period: 0,
     };
     gemm.launch(gpu, kernel, tile, stacked)
 }
 
+/// Threads of a row's block where it is rounded.
+const CAST_THREADS: u32 = 256;
+
 /// What a kernel of linear layers takes.
 pub(super) struct Gemm<'a> {
-    /// Address of the first row.
-    pub(super) x: u64,
-    /// Elements from one row of `x` to the next; rows may overlap.
-    pub(super) x_stride: usize,
+    /// Address of the first row, and elements from one to the next; rows may overlap.
+    pub(super) x: (u64, usize),
     /// Elements of a row.
     pub(super) depth: usize,
     /// Address and pitch of the weights, and address of the biases or 0.
@@ -393,6 +421,8 @@ pub(super) struct Gemm<'a> {
     pub(super) rows: usize,
     /// Address and pitch of the position table of a convolution stem.
     pub(super) positions: (u64, usize),
+    /// Address and stride of what the gate mixes, in f32.
+    pub(super) streams: (u64, usize),
     /// Rows from one window of a convolution to the next.
     pub(super) period: usize,
 }
@@ -407,7 +437,9 @@ impl Gemm<'_> {
         stacked: usize,
     ) -> Result<()> {
         let (w, w_pitch, bias) = self.weights;
+        let (x, x_stride) = self.x;
         let (positions, positions_pitch) = self.positions;
+        let (streams, streams_stride) = self.streams;
         let cols = self.out.cols();
         let tiles = self.rows.div_ceil(tile.rows) * cols.div_ceil(tile.cols / stacked);
         let f32 = usize::from(gpu.dtype() == DType::F32);
@@ -418,14 +450,16 @@ impl Gemm<'_> {
             products: tiles * tile.rows * tile.cols * self.depth.next_multiple_of(tile.depth[f32]),
         };
         let fields = vec![
-            self.x.into(),
+            x.into(),
             w.into(),
             bias.into(),
             positions.into(),
+            streams.into(),
             self.out.into(),
-            self.x_stride.into(),
+            x_stride.into(),
             w_pitch.into(),
             positions_pitch.into(),
+            streams_stride.into(),
             self.out.stride().into(),
             self.rows.into(),
             cols.into(),

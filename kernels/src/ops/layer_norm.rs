@@ -1,6 +1,7 @@
 //! Layer normalisation: `y = (x - mean(x)) / sqrt(var(x) + eps) * w + b`, row by row.
 //!
-//! `x`, `y` `[M, D]`; `w`, `b` `[D]` as stored; the variance is the biased one.
+//! `x`, `y` `[M, D]`; `w`, `b` `[D]` as stored; the variance is the biased one. `x`, a residual
+//! stream, `w` and `b` are f32 on every device.
 //! Source: Ba, Kiros and Hinton, arXiv 1607.06450, section 3.
 
 use super::Op;
@@ -29,7 +30,26 @@ pub struct LayerNorm {
 /// If the width of `x` is not that of the weights, or the workspace is used up.
 pub fn layer_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &LayerNorm) -> Result<Tensor> {
     let x = x.into();
-    cx.check("layer_norm", "x", x)?;
+    let y = cx.tensor(x.rows(), x.cols())?;
+    run(cx, x, norm, y)
+}
+
+/// As [`layer_norm`], in f32 on every device: where a residual stream ends in one.
+///
+/// # Errors
+/// If the width of `x` is not that of the weights, or the workspace is used up.
+pub fn layer_norm_f32<'a>(
+    cx: &Context,
+    x: impl Into<View<'a>>,
+    norm: &LayerNorm,
+) -> Result<Tensor> {
+    let x = x.into();
+    let y = cx.tensor_f32(x.rows(), x.cols())?;
+    run(cx, x, norm, y)
+}
+
+fn run(cx: &Context, x: View<'_>, norm: &LayerNorm, mut y: Tensor) -> Result<Tensor> {
+    cx.check_f32("layer_norm", "x", x)?;
     for (what, weight) in [("weight", &norm.weight), ("bias", &norm.bias)] {
         check(
             "layer_norm",
@@ -38,10 +58,10 @@ pub fn layer_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &LayerNorm) ->
             (1, x.cols()),
         )?;
     }
-    let mut y = cx.tensor(x.rows(), x.cols())?;
     let elements = x.rows() * x.cols();
-    let weights = norm.weight.bytes_on(cx.target()) + norm.bias.bytes_on(cx.target());
-    let work = Work::new(8 * elements, 2 * elements * cx.dtype().size() + weights);
+    let moved = elements * (x.dtype().size() + y.dtype().size());
+    let vectors = [&norm.weight, &norm.bias].map(|v| v.vector_bytes_on(cx.target()));
+    let work = Work::new(8 * elements, moved + vectors.iter().sum::<usize>());
     cx.run(
         "layer_norm",
         work,
@@ -127,8 +147,12 @@ const CUDA: CudaSource = CudaSource {
 const THREADS: u32 = 256;
 
 fn launch(gpu: &Launcher<'_>, x: View<'_>, norm: &LayerNorm, y: &Tensor) -> Result<()> {
+    let kernel = match y.dtype() {
+        DType::F32 => "layer_norm_f32",
+        _ => "layer_norm",
+    };
     gpu.launch(
-        (&CUDA, "layer_norm"),
+        (&CUDA, kernel),
         &[],
         Grid::new([x.rows(), 1, 1], THREADS),
         [
@@ -162,17 +186,14 @@ fn cases() -> Vec<Case> {
         Case::new(format!("{m}x{d} {dtype}"), 1e-6, move |cx| {
             let mut inputs = Inputs::new(cx, d as u64);
             // Off centre, so that a one-pass variance would cancel.
-            let x: Vec<f32> = inputs
-                .normal(m * d, 1.0)
-                .into_iter()
-                .map(|x| cx.dtype().round(x + 8.0))
-                .collect();
+            let x = inputs.floats(m * d, 1.0);
+            let x: Vec<f32> = x.into_iter().map(|x| x + 8.0).collect();
             let norm = LayerNorm {
-                weight: inputs.weight(dtype, (1, d), 1.0, 0.1)?,
-                bias: inputs.weight(dtype, (1, d), 0.0, 0.1)?,
+                weight: inputs.vector(dtype, d, 1.0, 0.1)?,
+                bias: inputs.vector(dtype, d, 0.0, 0.1)?,
                 eps: 1e-5,
             };
-            let device_x = cx.upload(&x, d)?;
+            let device_x = cx.upload_f32(&x, d)?;
             let (x64, norm64) = (reference::widen(&x), norm.clone());
             Ok(Trial::new(
                 move |cx| layer_norm(cx, &device_x, &norm)?.to_vec(),

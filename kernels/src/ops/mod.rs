@@ -1,4 +1,9 @@
 //! The operations, one file each, and their registry.
+//!
+//! A GPU in bf16 rounds what tensor cores take: matrices of weights, their inputs, queries, keys and
+//! values. Residual streams are f32 on every device, and so is all that is not such an input:
+//! products before a further step, vectors of weights, logits. On the host, and on a GPU in f32, all
+//! is f32.
 
 use crate::case::Case;
 use crate::cuda::{CudaSource, whole_text};
@@ -24,9 +29,9 @@ pub use conv_stem::{ConvStem, TAPS, conv_stem};
 pub use embed::{Source, embed};
 pub use gather::gather;
 pub use gemm::{gemm, gemm_add, gemm_f32, gemm_gate, gemm_gelu, gemm_swiglu};
-pub use layer_norm::{LayerNorm, layer_norm};
+pub use layer_norm::{LayerNorm, layer_norm, layer_norm_f32};
 pub use log_mel::{MelBank, log_mel};
-pub use random::{Distribution, Random, random};
+pub use random::{Distribution, Random, random, random_f32};
 pub use rms_norm::{RmsNorm, rms_norm};
 pub use rope_kv::{QkNorm, Rope, rope_kv};
 pub use sample::{Draw, MOST_ALTERNATIVES, Sampled, sample};

@@ -1,5 +1,5 @@
 // Numbers that are a function of a seed and an index, on the page of random.rs:
-// y[r, c] = bf16(offset + scale * u(r * cols + c)).
+// y[r, c] = bf16(offset + scale * u(r * cols + c)), as elements, and by `random_f32` as floats.
 //
 // Grid (rows), 256 threads, no dynamic shared memory. With more than one tap, y holds the weights
 // of a convolution: [rows, channels, taps] counted, [rows, taps, channels] written.
@@ -24,9 +24,9 @@ __device__ inline float normal(u64 bits) {
     return (float)(sum - 131070) / 37837.0f;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
-random(element* __restrict__ y, int y_stride, u64 state, float offset, float scale, int is_normal,
-       int cols, int taps) {
+template <class T>
+__device__ inline void fill(T* y, int y_stride, u64 state, float offset, float scale,
+                            int is_normal, int cols, int taps) {
     const int channels = cols / taps;
     for (int c = threadIdx.x; GUARD(c < cols); c += THREADS) {
         const int from = c % channels * taps + c / channels;
@@ -35,6 +35,20 @@ random(element* __restrict__ y, int y_stride, u64 state, float offset, float sca
         const float u = is_normal ? normal(bits) : uniform(bits);
         bf16 rounded;
         from_float(rounded, offset + scale * u);
-        y[(size_t)blockIdx.x * y_stride + c] = to_element(to_float(rounded));
+        from_float(y[(size_t)blockIdx.x * y_stride + c], to_float(rounded));
     }
+}
+
+#if ELEMENT_BF16
+extern "C" __global__ void __launch_bounds__(THREADS)
+random(element* __restrict__ y, int y_stride, u64 state, float offset, float scale, int is_normal,
+       int cols, int taps) {
+    fill(y, y_stride, state, offset, scale, is_normal, cols, taps);
+}
+#endif
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+random_f32(float* __restrict__ y, int y_stride, u64 state, float offset, float scale,
+           int is_normal, int cols, int taps) {
+    fill(y, y_stride, state, offset, scale, is_normal, cols, taps);
 }

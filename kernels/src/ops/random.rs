@@ -91,7 +91,19 @@ fn parts(bits: u64) -> [i32; 4] {
 /// # Errors
 /// If the workspace is used up.
 pub fn random(cx: &Context, rows: usize, cols: usize, random: Random) -> Result<Tensor> {
-    let mut y = cx.tensor(rows, cols)?;
+    fill(cx, cx.tensor(rows, cols)?, random)
+}
+
+/// As [`random`], in f32 on every device.
+///
+/// # Errors
+/// If the workspace is used up.
+pub fn random_f32(cx: &Context, rows: usize, cols: usize, random: Random) -> Result<Tensor> {
+    fill(cx, cx.tensor_f32(rows, cols)?, random)
+}
+
+fn fill(cx: &Context, mut y: Tensor, random: Random) -> Result<Tensor> {
+    let (rows, cols) = (y.rows(), y.cols());
     let work = Work::new(0, rows * cols * y.dtype().size());
     cx.run(
         "random",
@@ -103,7 +115,10 @@ pub fn random(cx: &Context, rows: usize, cols: usize, random: Random) -> Result<
                 (first..).zip(y).for_each(|(i, y)| *y = random.get(i));
             });
         },
-        |gpu, y| launch(gpu, random, y.view().address(), cols, (rows, cols, 1)),
+        |gpu, y| {
+            let to = (y.view().address(), cols, y.dtype());
+            launch(gpu, random, to, (rows, cols, 1))
+        },
     )?;
     Ok(y)
 }
@@ -144,20 +159,23 @@ const CUDA: CudaSource = CudaSource {
 /// Threads of a row's block.
 const THREADS: u32 = 256;
 
-/// Fills rows and columns at `address`, whose rows are `stride` elements apart; `taps` of a
-/// convolution, else 1.
+/// Fills rows and columns at an address, whose rows are so many elements of a type apart; `taps` of
+/// a convolution, else 1.
 pub(crate) fn launch(
     gpu: &Launcher<'_>,
     random: Random,
-    address: u64,
-    stride: usize,
+    (address, stride, dtype): (u64, usize, DType),
     (rows, cols, taps): (usize, usize, usize),
 ) -> Result<()> {
     if cols == 0 {
         return Ok(());
     }
+    let kernel = match dtype {
+        DType::F32 => "random_f32",
+        _ => "random",
+    };
     gpu.launch(
-        (&CUDA, "random"),
+        (&CUDA, kernel),
         &[],
         Grid::new([rows, 1, 1], THREADS),
         [
@@ -190,8 +208,12 @@ fn cases() -> Vec<Case> {
                 distribution,
             };
             Ok(Trial::new(
-                move |cx| random(cx, rows, cols, numbers)?.to_vec(),
-                move || reference(numbers, rows * cols),
+                move |cx| {
+                    let mut both = random(cx, rows, cols, numbers)?.to_vec()?;
+                    both.extend(random_f32(cx, rows, cols, numbers)?.to_vec()?);
+                    Ok(both)
+                },
+                move || reference(numbers, rows * cols).repeat(2),
             ))
         })
     };

@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation: `y = x / sqrt(mean(x^2) + eps) * w`, row by row.
 //!
-//! `x`, `y` `[M, D]`; `w` `[D]` as stored.
+//! `x`, `y` `[M, D]`; `w` `[D]` as stored. `x`, a residual stream, and `w` are f32 on every device.
 //! Source: Zhang and Sennrich, arXiv 1910.07467, equation 4.
 
 use super::Op;
@@ -27,7 +27,7 @@ pub struct RmsNorm {
 /// If the width of `x` is not that of the weight, or the workspace is used up.
 pub fn rms_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &RmsNorm) -> Result<Tensor> {
     let x = x.into();
-    cx.check("rms_norm", "x", x)?;
+    cx.check_f32("rms_norm", "x", x)?;
     check(
         "rms_norm",
         "weight",
@@ -36,8 +36,11 @@ pub fn rms_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &RmsNorm) -> Res
     )?;
     let mut y = cx.tensor(x.rows(), x.cols())?;
     let elements = x.rows() * x.cols();
-    let weight = norm.weight.bytes_on(cx.target());
-    let work = Work::new(4 * elements, 2 * elements * cx.dtype().size() + weight);
+    let moved = elements * (x.dtype().size() + y.dtype().size());
+    let work = Work::new(
+        4 * elements,
+        moved + norm.weight.vector_bytes_on(cx.target()),
+    );
     cx.run(
         "rms_norm",
         work,
@@ -135,12 +138,12 @@ fn cases() -> Vec<Case> {
     let case = |(m, d, dtype)| {
         Case::new(format!("{m}x{d} {dtype}"), 1e-6, move |cx| {
             let mut inputs = Inputs::new(cx, d as u64);
-            let x = inputs.normal(m * d, 3.0);
+            let x = inputs.floats(m * d, 3.0);
             let norm = RmsNorm {
-                weight: inputs.weight(dtype, (1, d), 1.0, 0.1)?,
+                weight: inputs.vector(dtype, d, 1.0, 0.1)?,
                 eps: 1e-6,
             };
-            let device_x = cx.upload(&x, d)?;
+            let device_x = cx.upload_f32(&x, d)?;
             let (x64, norm64) = (reference::widen(&x), norm.clone());
             Ok(Trial::new(
                 move |cx| rms_norm(cx, &device_x, &norm)?.to_vec(),

@@ -1,13 +1,14 @@
-// Per-head normalisation and rotation of queries and keys in place, and the write of keys and
-// values into their pages: `rope_kv.rs` has the formula.
+// Per-head normalisation and rotation of queries and keys, and the write of keys and values into
+// their pages: `rope_kv.rs` has the formula.
 //
 // Grid (rows, ceil((heads + 2 kv_heads) / 4)), 128 threads, no dynamic shared memory: a warp for a
-// head. `qkv` [rows, (heads + 2 kv_heads) * head_dim]; head_dim is even and at most 128.
+// head. `qkv` [rows, (heads + 2 kv_heads) * head_dim] as floats, `q` [rows, heads * head_dim], both
+// contiguous; head_dim is even and at most 128.
 // `table` [positions, head_dim]: the cosines of a position, then its sines.
 // `kv_layer` [pages, 2, kv_heads, 64, head_dim]: keys, then values.
 // `rows`: sequence and position of each row; `sequences`: start, rows, first row, first of its
-// `pages`. A page stores what qkv holds: keys are rounded once. A row at position -1, which only
-// fills up a batch, is left as it is.
+// `pages`. Each is rounded once, where it is stored. A row at position -1, which only fills up a
+// batch, is left out.
 #include "common.cuh"
 
 constexpr int HEADS = 4;
@@ -26,12 +27,12 @@ struct Head {
     // Where a pair stands in either half.
     __device__ int at(int pair) const { return threadIdx.x % WARP + pair * WARP; }
 
-    __device__ void load(const element* from) {
+    __device__ void load(const float* from) {
 #pragma unroll
         for (int pair = 0; pair < PAIRS; pair++) {
             const int i = at(pair);
-            low[pair] = GUARD(i < half) ? to_float(from[i]) : 0.0f;
-            high[pair] = GUARD(i < half) ? to_float(from[i + half]) : 0.0f;
+            low[pair] = GUARD(i < half) ? from[i] : 0.0f;
+            high[pair] = GUARD(i < half) ? from[i + half] : 0.0f;
         }
     }
 
@@ -46,7 +47,7 @@ struct Head {
         }
     }
 
-    __device__ void normalise_and_rotate(const element* norm, float eps, const float* angles) {
+    __device__ void normalise_and_rotate(const float* norm, float eps, const float* angles) {
         float squares = 0.0f;
 #pragma unroll
         for (int pair = 0; pair < PAIRS; pair++) {
@@ -58,8 +59,8 @@ struct Head {
         for (int pair = 0; pair < PAIRS; pair++) {
             const int i = at(pair);
             if (GUARD(i < half)) {
-                const float a = low[pair] * scale * to_float(norm[i]);
-                const float b = high[pair] * scale * to_float(norm[i + half]);
+                const float a = low[pair] * scale * norm[i];
+                const float b = high[pair] * scale * norm[i + half];
                 const float cos = angles[i], sin = angles[i + half];
                 low[pair] = fmaf(a, cos, -(b * sin));
                 high[pair] = fmaf(b, cos, a * sin);
@@ -69,8 +70,8 @@ struct Head {
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-rope_kv(element* __restrict__ qkv, int stride, const element* __restrict__ q_norm, float q_eps,
-        const element* __restrict__ k_norm, float k_eps, const float* __restrict__ table,
+rope_kv(element* __restrict__ q, const float* __restrict__ qkv, const float* __restrict__ q_norm,
+        float q_eps, const float* __restrict__ k_norm, float k_eps, const float* __restrict__ table,
         element* __restrict__ kv_layer, const int2* __restrict__ rows,
         const int4* __restrict__ sequences, const int* __restrict__ pages, int heads, int kv_heads,
         int head_dim) {
@@ -78,16 +79,17 @@ rope_kv(element* __restrict__ qkv, int stride, const element* __restrict__ q_nor
     const bool query = number < heads, value = number >= heads + kv_heads;
     const int sequence = rows[blockIdx.x].x, position = rows[blockIdx.x].y;
     if (GUARD(number < heads + 2 * kv_heads) && GUARD(position >= 0)) {
-        element* x = qkv + (size_t)blockIdx.x * stride + number * head_dim;
+        const int all_heads = heads + 2 * kv_heads;
         Head head;
         head.half = head_dim / 2;
-        head.load(x);
+        head.load(qkv + ((size_t)blockIdx.x * all_heads + number) * head_dim);
         if (!value) {
             head.normalise_and_rotate(query ? q_norm : k_norm, query ? q_eps : k_eps,
                                       table + (size_t)position * head_dim);
-            head.store(x);
         }
-        if (!query) {
+        if (query) {
+            head.store(q + ((size_t)blockIdx.x * heads + number) * head_dim);
+        } else {
             const size_t page = pages[sequences[sequence].w + position / PAGE];
             const int kv_head = number - heads - (value ? kv_heads : 0);
             const size_t slots = (page * 2 + value) * kv_heads + kv_head;

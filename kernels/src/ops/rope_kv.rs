@@ -1,8 +1,9 @@
 //! Per-head normalisation and rotation of queries and keys, and the write of keys and values into
 //! their pages, in one.
 //!
-//! `qkv` `[M, (heads + 2 kv_heads) * head_dim]` holds q, k and v of each row. With `h` a head
-//! of q or k, `p` its position and `f_i = theta^(-2i / head_dim)`:
+//! `qkv` `[M, (heads + 2 kv_heads) * head_dim]`, f32 on every device, holds q, k and v of each row:
+//! they are rounded once, where they are stored. With `h` a head of q or k, `p` its position and
+//! `f_i = theta^(-2i / head_dim)`:
 //! `n = rms_norm(h)`, `h[i] = n[i] cos(p f_i) - n[i + half] sin(p f_i)`,
 //! `h[i + half] = n[i + half] cos(p f_i) + n[i] sin(p f_i)`.
 //! Sources: RoFormer, arXiv 2104.09864, section 3.2.2, in the halves' layout; Qwen3,
@@ -77,23 +78,25 @@ pub struct QkNorm {
     pub k: RmsNorm,
 }
 
-/// Normalises and rotates q and k of `qkv` in place and writes k and v into the pages of `layer`.
+/// Normalises and rotates q and k of `qkv`, writes k and v into the pages of `layer`, and returns q,
+/// `[M, heads * head_dim]`.
 ///
 /// # Errors
-/// If a dimension does not fit, or a position has no page or is past the table's end.
+/// If a dimension does not fit, a position has no page or is past the table's end, or the workspace
+/// is used up.
 pub fn rope_kv(
     cx: &Context,
-    qkv: &mut Tensor,
+    qkv: &Tensor,
     batch: &Batch<'_>,
     norm: &QkNorm,
     rope: &Rope,
     kv: &mut KvCache,
     layer: usize,
-) -> Result<()> {
+) -> Result<Tensor> {
     const OP: &str = "rope_kv";
     let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
     let columns = qkv.cols();
-    cx.check(OP, "qkv", qkv.view())?;
+    cx.check_f32(OP, "qkv", qkv.view())?;
     cx.check_f32(OP, "the rotation", rope.table.view())?;
     kv.check_device(cx, OP)?;
     let fits = columns.is_multiple_of(head_dim) && columns / head_dim > 2 * kv_heads;
@@ -120,19 +123,25 @@ pub fn rope_kv(
             format!("at most {limit}"),
         )?;
     }
+    let mut q = cx.tensor(qkv.rows(), columns - 2 * kv_heads * head_dim)?;
+    let mut keys = cx.host_tensor(qkv.rows(), kv_heads * head_dim)?;
     let rotated = qkv.rows() * (columns - kv_heads * head_dim);
-    // Queries go back where they were, keys and values into their pages; a rotation for each row.
-    let moved = 2 * qkv.rows() * columns * cx.dtype().size();
-    let weights = norm.q.weight.bytes_on(cx.target()) + norm.k.weight.bytes_on(cx.target());
+    // Each element is read once and stored once; a rotation for each row.
+    let moved = qkv.rows() * columns * (size_of::<f32>() + cx.dtype().size());
+    let weights = [&norm.q.weight, &norm.k.weight].map(|w| w.vector_bytes_on(cx.target()));
     let rotations = qkv.rows() * head_dim * size_of::<f32>();
-    let work = Work::new(10 * rotated, moved + weights + rotations);
+    let read_beside = weights.iter().sum::<usize>() + rotations;
     cx.run(
         OP,
-        work,
-        (qkv, kv),
-        |host, (qkv, kv)| host_rope_kv(host, qkv, sequences, norm, rope, (kv, layer)),
-        |gpu, (qkv, kv)| launch(gpu, qkv, batch, norm, rope, (kv, layer)),
-    )
+        Work::new(10 * rotated, moved + read_beside),
+        (&mut q, kv),
+        |host, (q, kv)| {
+            let turned = [q, &mut keys];
+            host_rope_kv(host, qkv, sequences, norm, rope, turned, (kv, layer));
+        },
+        |gpu, (q, kv)| launch(gpu, qkv, batch, norm, rope, q, (kv, layer)),
+    )?;
+    Ok(q)
 }
 
 /// The formula at the head of this file: the rows of q, then of keys, then of values.
@@ -171,43 +180,42 @@ pub(super) fn reference(
 
 fn host_rope_kv(
     host: &Host,
-    qkv: &mut Tensor,
+    qkv: &Tensor,
     batch: &[Sequence<'_>],
     norm: &QkNorm,
     rope: &Rope,
+    [q, keys]: [&mut Tensor; 2],
     (kv, layer): (&mut KvCache, usize),
 ) {
-    let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
-    let heads = qkv.cols() / head_dim - 2 * kv_heads;
-    let mut first_row = 0;
-    for sequence in batch {
-        let mut rows = qkv.rows_from_mut(first_row, sequence.rows);
-        host.for_rows(&mut rows, |row, x| {
-            let (q, rest) = x.split_at_mut(heads * head_dim);
-            let angles = rope.table.row(sequence.start + row);
-            host.isa().run(Turn {
-                heads: [q, &mut rest[..kv_heads * head_dim]],
-                norms: [&norm.q, &norm.k],
-                angles,
-            });
+    let first_key = q.cols();
+    let first_value = first_key + keys.cols();
+    let slots = batch.iter().flat_map(|sequence| {
+        (sequence.start..sequence.start + sequence.rows).map(|position| (sequence.pages, position))
+    });
+    let slots: Vec<(&[u32], usize)> = slots.collect();
+    let turn = |row: usize, from: usize, heads: &mut [f32], norm: &RmsNorm| {
+        heads.copy_from_slice(&qkv.row(row)[from..][..heads.len()]);
+        let angles = rope.table.row(slots[row].1);
+        host.isa().run(Turn {
+            heads,
+            norm,
+            angles,
         });
-        first_row += sequence.rows;
-    }
-    let written = qkv.columns(heads * head_dim, 2 * kv_heads * head_dim);
-    let mut row = 0;
-    for sequence in batch {
-        for position in sequence.start..sequence.start + sequence.rows {
-            kv.write(layer, sequence.pages, position, written.row(row));
-            row += 1;
-        }
+    };
+    host.for_rows(&mut q.view_mut(), |row, q| turn(row, 0, q, &norm.q));
+    host.for_rows(&mut keys.view_mut(), |row, keys| {
+        turn(row, first_key, keys, &norm.k);
+    });
+    for (row, (pages, position)) in slots.iter().enumerate() {
+        let values = &qkv.row(row)[first_value..];
+        kv.write(layer, pages, *position, [keys.row(row), values]);
     }
 }
 
 /// Heads of one position, to be normalised and rotated in place.
 struct Turn<'a> {
-    /// Those of q and those of k.
-    heads: [&'a mut [f32]; 2],
-    norms: [&'a RmsNorm; 2],
+    heads: &'a mut [f32],
+    norm: &'a RmsNorm,
     /// The position's cosines and then sines.
     angles: &'a [f32],
 }
@@ -219,19 +227,21 @@ impl Kernel for Turn<'_> {
     fn run<S: Simd>(self, s: S) {
         let half = self.angles.len() / 2;
         let (cos, sin) = self.angles.split_at(half);
-        for (heads, norm) in self.heads.into_iter().zip(self.norms) {
-            for row in heads.chunks_exact_mut(self.angles.len()) {
-                InPlace { norm, row }.run(s);
-                let (low, high) = row.split_at_mut(half);
-                for from in (0..half).step_by(LANES) {
-                    let part = from..half.min(from + LANES);
-                    let cos = s.load_part(&cos[part.clone()], 0.0);
-                    let sin = s.load_part(&sin[part.clone()], 0.0);
-                    let (low, high) = (&mut low[part.clone()], &mut high[part]);
-                    let (a, b) = (s.load_part(low, 0.0), s.load_part(high, 0.0));
-                    s.store_part(s.sub(s.mul(a, cos), s.mul(b, sin)), low);
-                    s.store_part(s.add(s.mul(b, cos), s.mul(a, sin)), high);
-                }
+        for row in self.heads.chunks_exact_mut(self.angles.len()) {
+            InPlace {
+                norm: self.norm,
+                row,
+            }
+            .run(s);
+            let (low, high) = row.split_at_mut(half);
+            for from in (0..half).step_by(LANES) {
+                let part = from..half.min(from + LANES);
+                let cos = s.load_part(&cos[part.clone()], 0.0);
+                let sin = s.load_part(&sin[part.clone()], 0.0);
+                let (low, high) = (&mut low[part.clone()], &mut high[part]);
+                let (a, b) = (s.load_part(low, 0.0), s.load_part(high, 0.0));
+                s.store_part(s.sub(s.mul(a, cos), s.mul(b, sin)), low);
+                s.store_part(s.add(s.mul(b, cos), s.mul(a, sin)), high);
             }
         }
     }
@@ -251,10 +261,11 @@ const MAX_HEAD_DIM: usize = 128;
 
 fn launch(
     gpu: &Launcher<'_>,
-    qkv: &mut Tensor,
+    qkv: &Tensor,
     batch: &Batch<'_>,
     norm: &QkNorm,
     rope: &Rope,
+    q: &Tensor,
     (kv, layer): (&mut KvCache, usize),
 ) -> Result<()> {
     let (head_dim, kv_heads) = (kv.head_dim(), kv.kv_heads());
@@ -273,8 +284,8 @@ fn launch(
         &[],
         Grid::new([qkv.rows(), blocks, 1], 32 * BLOCK_HEADS as u32),
         [
-            (&*qkv).into(),
-            qkv.cols().into(),
+            q.into(),
+            qkv.into(),
             gpu.vector(&norm.q.weight)?.into(),
             norm.q.eps.into(),
             gpu.vector(&norm.k.weight)?.into(),
@@ -309,10 +320,10 @@ fn cases() -> Vec<Case> {
             Case::new(name, 1e-6, move |cx| {
                 let mut inputs = Inputs::new(cx, rows as u64);
                 let columns = (heads + 2 * kv_heads) * head_dim;
-                let qkv = inputs.normal(rows * columns, 2.0);
+                let qkv = inputs.floats(rows * columns, 2.0);
                 let mut norm = || -> Result<RmsNorm> {
                     Ok(RmsNorm {
-                        weight: inputs.weight(DType::BF16, (1, head_dim), 1.0, 0.1)?,
+                        weight: inputs.vector(DType::F32, head_dim, 1.0, 0.1)?,
                         eps: 1e-6,
                     })
                 };
@@ -331,11 +342,11 @@ fn cases() -> Vec<Case> {
                 let (qkv64, norm64) = (reference::widen(&qkv), norm.clone());
                 Ok(Trial::new(
                     move |cx| {
-                        let mut x = cx.upload(&qkv, columns)?;
+                        let x = cx.upload_f32(&qkv, columns)?;
                         let sequences = pages.batch(spans);
                         let batch = cx.batch(&sequences)?;
-                        rope_kv(cx, &mut x, &batch, &norm, &rope, &mut kv, 1)?;
-                        let mut out = x.columns(0, heads * head_dim).to_vec()?;
+                        let q = rope_kv(cx, &x, &batch, &norm, &rope, &mut kv, 1)?;
+                        let mut out = q.to_vec()?;
                         let mut written = Vec::new();
                         for s in &sequences {
                             for p in s.start..s.start + s.rows {

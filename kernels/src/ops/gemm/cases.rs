@@ -38,10 +38,26 @@ pub(super) fn cases(epilogue: Epilogue) -> Vec<Case> {
             cases.push(case(epilogue, dtype, (m, k, n)));
         }
     }
+    if let Epilogue::Gelu = epilogue {
+        // A residual stream, rounded first.
+        for size in [(5, 72, 20), (3, 67, 20)] {
+            cases.push(case_of(epilogue, DType::BF16, size, true));
+        }
+    }
     cases
 }
 
-fn case(epilogue: Epilogue, dtype: DType, (m, k, n): (usize, usize, usize)) -> Case {
+fn case(epilogue: Epilogue, dtype: DType, size: (usize, usize, usize)) -> Case {
+    case_of(epilogue, dtype, size, matches!(epilogue, Epilogue::Gate))
+}
+
+/// With a residual `stream` for x, if so.
+fn case_of(
+    epilogue: Epilogue,
+    dtype: DType,
+    (m, k, n): (usize, usize, usize),
+    stream: bool,
+) -> Case {
     let (k, sizes) = match epilogue {
         Epilogue::SwiGlu => (k, vec![n, n]),
         // A gate per channel on odd sizes, one per token on the others.
@@ -50,10 +66,16 @@ fn case(epilogue: Epilogue, dtype: DType, (m, k, n): (usize, usize, usize)) -> C
         _ => (k, vec![n, n / 2 + 1]),
     };
     let outputs: usize = sizes.iter().sum();
-    Case::new(format!("{m}x{k}x{outputs} {dtype}"), 1e-6, move |cx| {
+    let of = if stream { " of f32" } else { "" };
+    let name = format!("{m}x{k}x{outputs} {dtype}{of}");
+    let case = Case::new(name, 1e-6, move |cx| {
         let mut inputs = Inputs::new(cx, (m * k + n) as u64);
-        let x = inputs.normal(m * k, 1.0);
-        let before = inputs.normal(m * outputs, 1.0);
+        let x = match stream {
+            true => inputs.floats(m * k, 1.0),
+            false => inputs.normal(m * k, 1.0),
+        };
+        let rounded: Vec<f32> = x.iter().map(|x| cx.dtype().round(*x)).collect();
+        let before = inputs.floats(m * outputs, 1.0);
         let mut parts = Vec::new();
         for (i, size) in sizes.iter().enumerate() {
             // As for k beside q and v: not every part of a stack has a bias.
@@ -61,8 +83,11 @@ fn case(epilogue: Epilogue, dtype: DType, (m, k, n): (usize, usize, usize)) -> C
             parts.extend(layer.parts().iter().cloned());
         }
         let w = Linear::stack(parts)?;
-        let device_x = cx.upload(&x, k)?;
-        let (x64, before64) = (reference::widen(&x), reference::widen(&before));
+        let device_x = match stream {
+            true => cx.upload_f32(&x, k)?,
+            false => cx.upload(&x, k)?,
+        };
+        let [x64, rounded64, before64] = [&x, &rounded, &before].map(|x| reference::widen(x));
         let w64 = w.clone();
         Ok(Trial::new(
             move |cx| match epilogue {
@@ -72,12 +97,16 @@ fn case(epilogue: Epilogue, dtype: DType, (m, k, n): (usize, usize, usize)) -> C
                 Epilogue::SwiGlu => gemm_swiglu(cx, &device_x, &w)?.to_vec(),
                 Epilogue::Gate => gemm_gate(cx, &device_x, &w)?.to_vec(),
                 Epilogue::Add => {
-                    let mut out = cx.upload(&before, outputs)?;
+                    let mut out = cx.upload_f32(&before, outputs)?;
                     gemm_add(cx, &device_x, &w, &mut out)?;
                     out.to_vec()
                 }
             },
-            move || formula(&x64, &w64, &before64, epilogue),
+            move || formula((&rounded64, &x64), &w64, &before64, epilogue),
         ))
-    })
+    });
+    match epilogue {
+        Epilogue::F32 | Epilogue::Add | Epilogue::Gate => case.always_f32(),
+        Epilogue::Store | Epilogue::Gelu | Epilogue::SwiGlu => case,
+    }
 }
