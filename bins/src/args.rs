@@ -102,7 +102,7 @@ pub(crate) struct DeviceArgs {
     /// Device to compute on.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) device: DeviceArg,
-    /// Type of weights and activations [default: bf16 on a GPU; the host computes in f32].
+    /// Type of products' operands [default: bf16 on a GPU; the host computes in f32].
     #[arg(long, value_enum)]
     pub(crate) dtype: Option<ComputeArg>,
     /// Threads of the host; 0 takes one a core.

@@ -7,7 +7,7 @@
 //! [`registry`] lists them all; [`verify()`] runs them on a device.
 //!
 //! Where a contract names no type, elements are those of the device's activations: f32 on the
-//! host, bf16 or f32 on a GPU. Every operation can fail, beside what its own documentation says,
+//! host, bf16 or f32 on a GPU, where [`ops`] says what is f32 all the same. Every operation can fail, beside what its own documentation says,
 //! if an argument is on another device or of another type, or a kernel cannot be compiled or
 //! launched; that a launched kernel failed shows where its results are copied to the host.
 //!
