@@ -78,7 +78,7 @@ impl Fusion {
             streams.columns_mut(0, d),
         )?;
 
-        let mut fused = gemm_gate(cx, streams, &self.gate)?;
+        let mut fused = gemm_gate(cx, &*streams, &self.gate)?;
         let h = layer_norm(cx, &fused, &self.ffn_norm)?;
         let h = gemm_gelu(cx, &h, &self.fc1)?;
         gemm_add(cx, &h, &self.fc2, &mut fused)?;

@@ -116,6 +116,9 @@ fn cases() -> Vec<Case> {
         (2, 33, 33, 1),
         // The last frame begins at a vector and ends within it.
         (2, 11, 6, 1),
+        // Narrower than a vector, at its start and past it.
+        (2, 1, 1, 1),
+        (2, 2, 1, 1),
         (4, 8, 8, 0),
     ]
     .map(case)

@@ -4,9 +4,9 @@
 // Both layers have kernels of three frames, so with channels side by side the input of a frame is
 // one contiguous row of 3 channels, and a convolution is a GEMM over overlapping rows, for weights
 // laid out as [d, tap, channel]. For `windows` of 2 T frames, P = 2 T + 2:
-//   conv_stem_frames     frames [windows P + 2, bins], window w at rows w P + 2 on, others zero
-//   conv_gelu            hidden [windows P, d] of frames: x_stride = bins, depth = 3 bins,
-//                        period = P, rows = windows P; a window's first and last row are zero
+//   conv_stem_frames     frames [windows P + 1, bins], window w at rows w P + 2 on, others zero
+//   conv_gelu            hidden [windows P - 1, d] of frames: x_stride = bins, depth = 3 bins,
+//                        period = P, rows = windows P - 1; zero before a window and between two
 //   conv_gelu_positions  y [windows T, d] of hidden: x_stride = 2 d, depth = 3 d, period = T + 1,
 //                        rows = windows (T + 1) - 1
 #include "common.cuh"
@@ -14,14 +14,14 @@
 constexpr int SIDE = 32, ROWS = 8;
 
 // mel [windows bins, frames] as floats, rows `stride` apart.
-// Grid (ceil((windows (frames + 2) + 2) / 32), ceil(bins / 32)), 256 threads; a square of floats in
+// Grid (ceil((windows (frames + 2) + 1) / 32), ceil(bins / 32)), 256 threads; a square of floats in
 // shared memory, a column more against bank conflicts.
 extern "C" __global__ void __launch_bounds__(SIDE* ROWS)
     conv_stem_frames(element* __restrict__ y, const float* __restrict__ mel, int stride, int bins,
                      int frames, int windows) {
     __shared__ float square[SIDE][SIDE + 1];
     const int across = threadIdx.x % SIDE, down = threadIdx.x / SIDE;
-    const int period = frames + 2, rows = windows * period + 2;
+    const int period = frames + 2, rows = windows * period + 1;
     const int first_row = blockIdx.x * SIDE, first_bin = blockIdx.y * SIDE;
 
     const int row = first_row + across;

@@ -55,13 +55,10 @@ pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) ->
         TAPS * d,
     )?;
     check("conv_stem", "outputs of conv2", stem.conv2.outputs(), d)?;
-    // On a GPU with a row of zeros at either end, as the input has.
-    let border = match cx.is_gpu() {
-        true => 2,
-        false => 0,
-    };
-    let input = cx.device_tensor(2 * frames + 2 * border, mel.rows())?;
-    let mut hidden = cx.tensor(2 * frames + border, d)?;
+    // A GPU has zeros before the frames: one row that the second layer reads, and before the input
+    // two, since that row has an input, too. The input ends in one more.
+    let input = cx.device_tensor(2 * frames + 3, mel.rows())?;
+    let mut hidden = cx.tensor(2 * frames + usize::from(cx.is_gpu()), d)?;
     let mut y = cx.tensor_f32(frames, d)?;
     let widest = mel.rows().max(d);
     let mut scratch = cx.host_scratch(TILE_ROWS * (TAPS * widest + d) + product::SCRATCH)?;
@@ -297,7 +294,7 @@ fn launch(
         rows: hidden.rows(),
         positions: (0, 0),
         streams: (0, 0),
-        period: hidden.rows(),
+        period: hidden.rows() + 1,
     };
     first.launch(gpu, "gemm_128_conv_gelu", TILE_128, 1)?;
     let second = Gemm {
@@ -347,6 +344,9 @@ fn cases() -> Vec<Case> {
         (1, 3, 20, DType::F16),
         (11, 67, 45, DType::F32),
         (3, 12, 12, DType::F32),
+        // All of the depth in a GPU's first stages.
+        (2, 8, 8, DType::F32),
+        (3, 12, 13, DType::F32),
     ]
     .map(case)
     .into()

@@ -12,8 +12,8 @@
 //   swiglu    silu(x W_gate^T + b_gate) (x W_up^T + b_up), W the two stacked, [2 cols, depth]
 //   gate_channel  g T + (1 - g) G, floats, g = sigmoid(x W^T + bias), x = [T, G], depth = 2 cols
 //   gate_token    the same with a single row of W for all columns
-//   conv_gelu, conv_gelu_positions    the two layers of a convolution stem, see conv_stem.cu; the
-//                                     second one gives floats
+//   conv_gelu, conv_gelu_positions    the two layers of a convolution stem, see conv_stem.cu, in
+//                                     the first tile alone; the second layer gives floats
 // Grid: ceil(rows / tile rows) x ceil(cols / tile columns) blocks in one dimension; a tile of
 // swiglu has half the columns. Shared memory: a ring of STAGES stages, each rows of x, then rows of
 // W, DEPTH elements in a pitch of tile_pitch(DEPTH); after the last one, the products as floats in
@@ -29,7 +29,7 @@ struct Gemm {
     const element* w;          // Rows at multiples of 16 bytes.
     const float* bias;         // One for each row of W, readable up to a multiple of 16; or null.
     const element* positions;  // conv_gelu_positions: [period - 1, cols], rows as those of w.
-    const float* streams;      // gate_*: what x is rounded from.
+    const float* streams;      // gate_*: what x is rounded from; cols > 1.
     void* out;
     int x_stride;
     int w_pitch;
@@ -147,7 +147,7 @@ __device__ inline void multiply_stage(Accumulator (&sums)[T::A][T::B], const ele
 
 // An epilogue says what becomes of N neighbouring products of a row, biases added, N to 16 bytes of
 // an output of type Out; `count` of them lie inside the matrix. PARTS: matrices stacked in W that an
-// output needs. ONE_ROW: W has a single row, which serves every column.
+// output needs. ONE_ROW: W has a single row, whose products serve every column.
 template <class Out_>
 struct Linear {
     typedef Out_ Out;
@@ -211,7 +211,7 @@ struct Gate : Linear<float> {
                                          float (&y)[1][N]) {
         const float* streams = g.streams + (size_t)row * g.streams_stride + col;
         float first[N], second[N];
-        load_part(first, streams, count);
+        load_elements(first, streams);  // The second stream's follow.
         load_part(second, streams + g.cols, count);
 #pragma unroll
         for (int i = 0; i < N; i++) {
@@ -279,9 +279,10 @@ __device__ inline void gemm(const Gemm& g) {
     const int first_row = (first_tile + in_group % tiles) * T::ROWS;
     const int first_col = in_group / tiles * WIDTH;
 
-    const int w_pitch = Epilogue::ONE_ROW ? 0 : g.w_pitch;
+    const int w_row = Epilogue::ONE_ROW ? 0 : first_col;
+    const int w_rows = Epilogue::ONE_ROW ? 1 : g.cols - first_col;
     const element* x = g.x + (size_t)first_row * g.x_stride;
-    const element* w = g.w + (size_t)first_col * w_pitch;
+    const element* w = g.w + (size_t)w_row * g.w_pitch;
     const bool vectors = aligned16(g.x, g.x_stride) && g.depth % VECTOR == 0;
     const int steps = div_up(g.depth, T::DEPTH);
 
@@ -293,8 +294,8 @@ __device__ inline void gemm(const Gemm& g) {
             to += T::ROWS * T::PITCH;
 #pragma unroll
             for (int part = 0; part < Epilogue::PARTS; part++) {
-                const element* from = w + (size_t)part * g.cols * w_pitch + k;
-                fetch<T, WIDTH>(to, from, w_pitch, g.cols - first_col, g.depth - k, true);
+                const element* from = w + (size_t)part * g.cols * g.w_pitch + k;
+                fetch<T, WIDTH>(to, from, g.w_pitch, w_rows, g.depth - k, true);
                 to += WIDTH * T::PITCH;
             }
         }
@@ -343,30 +344,20 @@ __device__ inline void gemm(const Gemm& g) {
             float y[Epilogue::PARTS][N];
 #pragma unroll
             for (int part = 0; part < Epilogue::PARTS; part++) {
-                const float* from = products + tile_row * PITCH + part * WIDTH + tile_col;
+                const float* from = products + tile_row * PITCH + part * WIDTH;
                 float bias[N] = {};
                 if (g.bias != nullptr) {
                     Epilogue::bias(bias, g, part * g.cols + col);
                 }
 #pragma unroll
                 for (int i = 0; i < N; i++) {
-                    y[part][i] = from[i] + bias[i];
+                    y[part][i] = from[Epilogue::ONE_ROW ? 0 : tile_col + i] + bias[i];
                 }
             }
             Epilogue::finish(g, row, col, count, y);
         }
     }
 }
-
-#define GEMM(name, Epilogue)                                                                      \
-    extern "C" __global__ void __launch_bounds__(Tile128::THREADS, Tile128::BLOCKS)               \
-        gemm_128_##name(const Gemm g) {                                                           \
-        gemm<Tile128, Epilogue>(g);                                                               \
-    }                                                                                             \
-    extern "C" __global__ void __launch_bounds__(Tile16::THREADS, Tile16::BLOCKS)                 \
-        gemm_16_##name(const Gemm g) {                                                            \
-        gemm<Tile16, Epilogue>(g);                                                                \
-    }
 
 #if ELEMENT_BF16
 // Floats as elements, for x. Grid (rows), 256 threads; y is contiguous.
@@ -379,6 +370,15 @@ gemm_cast(element* __restrict__ y, const float* __restrict__ x, int x_stride, in
 }
 #endif
 
+#define GEMM_TILE(tile, name, Epilogue)                                                           \
+    extern "C" __global__ void __launch_bounds__(Tile##tile::THREADS, Tile##tile::BLOCKS)         \
+        gemm_##tile##_##name(const Gemm g) {                                                      \
+        gemm<Tile##tile, Epilogue>(g);                                                            \
+    }
+#define GEMM(name, Epilogue)          \
+    GEMM_TILE(128, name, Epilogue)    \
+    GEMM_TILE(16, name, Epilogue)
+
 GEMM(store, Store)
 GEMM(f32, Floats)
 GEMM(gelu, Gelu)
@@ -386,5 +386,5 @@ GEMM(add, Add)
 GEMM(swiglu, SwiGlu)
 GEMM(gate_channel, Gate)
 GEMM(gate_token, TokenGate)
-GEMM(conv_gelu, ConvGelu)
-GEMM(conv_gelu_positions, ConvGeluPositions)
+GEMM_TILE(128, conv_gelu, ConvGelu)
+GEMM_TILE(128, conv_gelu_positions, ConvGeluPositions)

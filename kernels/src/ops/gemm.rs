@@ -105,8 +105,9 @@ pub fn gemm_swiglu<'a>(cx: &Context, x: impl Into<View<'a>>, gate_up: &Linear) -
 /// or `[1, 2d]` for one per token.
 ///
 /// # Errors
-/// If a dimension does not fit.
-pub fn gemm_gate(cx: &Context, streams: &Tensor, w: &Linear) -> Result<Tensor> {
+/// If a dimension does not fit, or a stream has a single column.
+pub fn gemm_gate<'a>(cx: &Context, streams: impl Into<View<'a>>, w: &Linear) -> Result<Tensor> {
+    let streams = streams.into();
     let d = streams.cols() / 2;
     let outputs = w.outputs();
     ensure(
@@ -116,12 +117,14 @@ pub fn gemm_gate(cx: &Context, streams: &Tensor, w: &Linear) -> Result<Tensor> {
         outputs,
         format!("{d} or 1"),
     )?;
-    cx.check_f32("gemm_gate", "the streams", streams.view())?;
+    let wide = d != 1;
+    ensure("gemm_gate", wide, "columns of a stream", d, "more")?;
+    cx.check_f32("gemm_gate", "the streams", streams)?;
     let mut y = cx.tensor_f32(streams.rows(), d)?;
     run(
         cx,
         "gemm_gate",
-        streams.view(),
+        streams,
         w,
         &mut y.view_mut(),
         Epilogue::Gate,

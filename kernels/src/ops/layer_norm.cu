@@ -45,11 +45,13 @@ __device__ inline void normalise(Out* __restrict__ y, const float* __restrict__ 
     });
 }
 
+#if ELEMENT_BF16
 extern "C" __global__ void __launch_bounds__(THREADS)
 layer_norm(element* __restrict__ y, const float* __restrict__ x, int x_stride,
            const float* __restrict__ w, const float* __restrict__ b, int cols, float eps) {
     normalise(y, x, x_stride, w, b, cols, eps);
 }
+#endif
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 layer_norm_f32(float* __restrict__ y, const float* __restrict__ x, int x_stride,

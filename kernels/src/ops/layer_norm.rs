@@ -196,8 +196,12 @@ fn cases() -> Vec<Case> {
             let device_x = cx.upload_f32(&x, d)?;
             let (x64, norm64) = (reference::widen(&x), norm.clone());
             Ok(Trial::new(
-                move |cx| layer_norm(cx, &device_x, &norm)?.to_vec(),
-                move || reference(&x64, &norm64),
+                move |cx| {
+                    let mut both = layer_norm(cx, &device_x, &norm)?.to_vec()?;
+                    both.extend(layer_norm_f32(cx, &device_x, &norm)?.to_vec()?);
+                    Ok(both)
+                },
+                move || reference(&x64, &norm64).repeat(2),
             ))
         })
     };

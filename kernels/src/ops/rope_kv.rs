@@ -10,14 +10,14 @@
 //! arXiv 2505.09388, section 2 (q and k normalised).
 
 use super::rms_norm::{self, RmsNorm};
-use super::{Op, rms_norm::InPlace};
+use super::{Op, Source, rms_norm::InPlace};
 use crate::case::{Case, Inputs, Trial};
 use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, check, ensure};
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::kv_cache::{KvCache, PAGE};
 use crate::tensor::Tensor;
-use crate::{Batch, Context, DType, Host, Sequence, Work, reference};
+use crate::{Batch, Bucket, Context, DType, Host, Sequence, Work, reference};
 
 /// Cosines and sines of every position and frequency.
 ///
@@ -202,8 +202,12 @@ fn host_rope_kv(
             angles,
         });
     };
-    host.for_rows(&mut q.view_mut(), |row, q| turn(row, 0, q, &norm.q));
-    host.for_rows(&mut keys.view_mut(), |row, keys| {
+    // Rows behind only fill up a batch.
+    let rows = slots.len();
+    host.for_rows(&mut q.rows_from_mut(0, rows), |row, q| {
+        turn(row, 0, q, &norm.q);
+    });
+    host.for_rows(&mut keys.rows_from_mut(0, rows), |row, keys| {
         turn(row, first_key, keys, &norm.k);
     });
     for (row, (pages, position)) in slots.iter().enumerate() {
@@ -308,75 +312,92 @@ pub(super) const ROPE_KV: Op = Op {
     cases,
 };
 
-/// One row, a page's border, far positions, pages out of order, two sequences, no rows.
+/// One row, a page's border, far positions, pages out of order, two sequences, no rows, a step that
+/// does not fill its bucket.
 fn cases() -> Vec<Case> {
-    let case =
-        |(heads, kv_heads, head_dim, spans): (usize, usize, usize, &'static [(usize, usize)])| {
-            let rows: usize = spans.iter().map(|s| s.1).sum();
-            let name = format!(
-                "{heads}/{kv_heads}x{head_dim}, {rows} rows at {}",
-                spans[0].0
-            );
-            Case::new(name, 1e-6, move |cx| {
-                let mut inputs = Inputs::new(cx, rows as u64);
-                let columns = (heads + 2 * kv_heads) * head_dim;
-                let qkv = inputs.floats(rows * columns, 2.0);
-                let mut norm = || -> Result<RmsNorm> {
-                    Ok(RmsNorm {
-                        weight: inputs.vector(DType::F32, head_dim, 1.0, 0.1)?,
-                        eps: 1e-6,
-                    })
-                };
-                let norm = QkNorm {
-                    q: norm()?,
-                    k: norm()?,
-                };
-                let theta = 1e6;
-                let pages = Pages::scattered(spans);
-                let rope = Rope::new(cx, theta, head_dim, pages.positions())?;
-                let positions: Vec<usize> = spans
-                    .iter()
-                    .flat_map(|(start, rows)| *start..start + rows)
-                    .collect();
-                let mut kv = KvCache::new(cx, 2, pages.count(), kv_heads, head_dim)?;
-                let (qkv64, norm64) = (reference::widen(&qkv), norm.clone());
-                Ok(Trial::new(
-                    move |cx| {
-                        let x = cx.upload_f32(&qkv, columns)?;
-                        let sequences = pages.batch(spans);
-                        let batch = cx.batch(&sequences)?;
-                        let q = rope_kv(cx, &x, &batch, &norm, &rope, &mut kv, 1)?;
-                        let mut out = q.to_vec()?;
-                        let mut written = Vec::new();
-                        for s in &sequences {
-                            for p in s.start..s.start + s.rows {
-                                written.push(kv.read(1, s.pages, p)?);
-                            }
-                        }
-                        for part in 0..2 {
-                            for x in &written {
-                                let (k, v) = x.split_at(x.len() / 2);
-                                out.extend([k, v][part]);
-                            }
-                        }
-                        Ok(out)
-                    },
-                    move || {
-                        reference(&qkv64, columns, &positions, &norm64, theta, kv_heads).concat()
-                    },
-                ))
+    let plain = [
+        ((2, 1, 16), &[(0, 1)][..]),
+        ((4, 2, 32), &[(60, 70)]),
+        ((8, 1, 64), &[(7500, 1), (3, 2)]),
+        ((5, 5, 128), &[(129, 3)]),
+        ((2, 1, 64), &[(5, 0), (0, 1)]),
+        ((2, 1, 64), &[(9, 0)]),
+    ];
+    let plain = plain.map(|(sizes, spans)| case(sizes, spans, None));
+    let spans = &[(70, 1), (1, 1), (9, 1)];
+    let filled = case((2, 1, 16), spans, Some(Bucket::holding(spans.len(), 71)));
+    plain.into_iter().chain([filled]).collect()
+}
+
+/// Rows of sequences at `spans`, {start, rows}, alone or filled up to a bucket.
+fn case(
+    (heads, kv_heads, head_dim): (usize, usize, usize),
+    spans: &'static [(usize, usize)],
+    bucket: Option<Bucket>,
+) -> Case {
+    let rows: usize = spans.iter().map(|s| s.1).sum();
+    let all = bucket.map_or(rows, Bucket::rows);
+    let of = match all > rows {
+        true => format!(" of {all}"),
+        false => String::new(),
+    };
+    let first = spans[0].0;
+    let name = format!("{heads}/{kv_heads}x{head_dim}, {rows}{of} rows at {first}");
+    Case::new(name, 1e-6, move |cx| {
+        let mut inputs = Inputs::new(cx, rows as u64);
+        let columns = (heads + 2 * kv_heads) * head_dim;
+        let qkv = inputs.floats(all * columns, 2.0);
+        let mut norm = || -> Result<RmsNorm> {
+            Ok(RmsNorm {
+                weight: inputs.vector(DType::F32, head_dim, 1.0, 0.1)?,
+                eps: 1e-6,
             })
         };
-    [
-        (2, 1, 16, &[(0, 1)][..]),
-        (4, 2, 32, &[(60, 70)]),
-        (8, 1, 64, &[(7500, 1), (3, 2)]),
-        (5, 5, 128, &[(129, 3)]),
-        (2, 1, 64, &[(5, 0), (0, 1)]),
-        (2, 1, 64, &[(9, 0)]),
-    ]
-    .map(case)
-    .into()
+        let norm = QkNorm {
+            q: norm()?,
+            k: norm()?,
+        };
+        let theta = 1e6;
+        let pages = Pages::scattered(spans);
+        let rope = Rope::new(cx, theta, head_dim, pages.positions())?;
+        let positions: Vec<usize> = spans
+            .iter()
+            .flat_map(|(start, rows)| *start..start + rows)
+            .collect();
+        let mut kv = KvCache::new(cx, 2, pages.count(), kv_heads, head_dim)?;
+        let (qkv64, norm64) = (reference::widen(&qkv[..rows * columns]), norm.clone());
+        Ok(Trial::new(
+            move |cx| {
+                let x = cx.upload_f32(&qkv, columns)?;
+                let sequences = pages.batch(spans);
+                let mut tables;
+                let batch = match bucket {
+                    None => cx.batch(&sequences)?,
+                    Some(bucket) => {
+                        tables = cx.table_memory(bucket.table_len())?;
+                        let (known, sources) = ((&kv, 1), vec![Source::Token(0); rows]);
+                        Batch::in_bucket(bucket, &mut tables, known, &sequences, &sources)?
+                    }
+                };
+                let q = rope_kv(cx, &x, &batch, &norm, &rope, &mut kv, 1)?;
+                let mut out = q.rows_from(0, rows).to_vec()?;
+                let mut written = Vec::new();
+                for s in &sequences {
+                    for p in s.start..s.start + s.rows {
+                        written.push(kv.read(1, s.pages, p)?);
+                    }
+                }
+                for part in 0..2 {
+                    for x in &written {
+                        let (k, v) = x.split_at(x.len() / 2);
+                        out.extend([k, v][part]);
+                    }
+                }
+                Ok(out)
+            },
+            move || reference(&qkv64, columns, &positions, &norm64, theta, kv_heads).concat(),
+        ))
+    })
 }
 
 /// Pages for the sequences of a case, handed out backwards.

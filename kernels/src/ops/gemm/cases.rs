@@ -12,13 +12,17 @@ use crate::{DType, reference};
 pub(super) fn cases(epilogue: Epilogue) -> Vec<Case> {
     let mut cases = Vec::new();
     if let Epilogue::Gate = epilogue {
-        // More stages of depth than a GPU's ring has, of both kinds of gate.
+        // More stages of depth than a GPU's ring has, of both kinds of gate; streams that end within
+        // a vector.
         for size in [
+            (1, 1, 6),
+            (1, 2, 6),
             (3, 1, 404),
             (17, 1, 404),
             (3, 2, 404),
             (17, 2, 404),
             (17, 2, 405),
+            (17, 1, 37),
         ] {
             cases.push(case(epilogue, DType::F32, size));
         }
@@ -40,7 +44,7 @@ pub(super) fn cases(epilogue: Epilogue) -> Vec<Case> {
     }
     if let Epilogue::Gelu = epilogue {
         // A residual stream, rounded first.
-        for size in [(5, 72, 20), (3, 67, 20)] {
+        for size in [(5, 72, 20), (5, 67, 20)] {
             cases.push(case_of(epilogue, DType::BF16, size, true));
         }
     }
@@ -83,23 +87,28 @@ fn case_of(
             parts.extend(layer.parts().iter().cloned());
         }
         let w = Linear::stack(parts)?;
+        // The last columns of wider rows, such that the gate's second stream begins at a vector.
+        let lead = if stream { n.next_multiple_of(4) - n } else { 0 };
         let device_x = match stream {
-            true => cx.upload_f32(&x, k)?,
+            true => cx.upload_f32(&wider(&x, k, lead), lead + k)?,
             false => cx.upload(&x, k)?,
         };
         let [x64, rounded64, before64] = [&x, &rounded, &before].map(|x| reference::widen(x));
         let w64 = w.clone();
         Ok(Trial::new(
-            move |cx| match epilogue {
-                Epilogue::Store => gemm(cx, &device_x, &w)?.to_vec(),
-                Epilogue::F32 => gemm_f32(cx, &device_x, &w)?.to_vec(),
-                Epilogue::Gelu => gemm_gelu(cx, &device_x, &w)?.to_vec(),
-                Epilogue::SwiGlu => gemm_swiglu(cx, &device_x, &w)?.to_vec(),
-                Epilogue::Gate => gemm_gate(cx, &device_x, &w)?.to_vec(),
-                Epilogue::Add => {
-                    let mut out = cx.upload_f32(&before, outputs)?;
-                    gemm_add(cx, &device_x, &w, &mut out)?;
-                    out.to_vec()
+            move |cx| {
+                let x = device_x.columns(lead, k);
+                match epilogue {
+                    Epilogue::Store => gemm(cx, x, &w)?.to_vec(),
+                    Epilogue::F32 => gemm_f32(cx, x, &w)?.to_vec(),
+                    Epilogue::Gelu => gemm_gelu(cx, x, &w)?.to_vec(),
+                    Epilogue::SwiGlu => gemm_swiglu(cx, x, &w)?.to_vec(),
+                    Epilogue::Gate => gemm_gate(cx, x, &w)?.to_vec(),
+                    Epilogue::Add => {
+                        let mut out = cx.upload_f32(&before, outputs)?;
+                        gemm_add(cx, x, &w, &mut out)?;
+                        out.to_vec()
+                    }
                 }
             },
             move || formula((&rounded64, &x64), &w64, &before64, epilogue),
@@ -109,4 +118,10 @@ fn case_of(
         Epilogue::F32 | Epilogue::Add | Epilogue::Gate => case.always_f32(),
         Epilogue::Store | Epilogue::Gelu | Epilogue::SwiGlu => case,
     }
+}
+
+/// Rows with `lead` columns more at the front.
+fn wider(x: &[f32], cols: usize, lead: usize) -> Vec<f32> {
+    let row = |row: &[f32]| [&vec![0.5; lead], row].concat();
+    x.chunks_exact(cols).flat_map(row).collect()
 }
