@@ -180,6 +180,7 @@ fn cases() -> Vec<Case> {
         (128, DType::BF16),
         (33, DType::F16),
         (10, DType::F32),
+        (4099, DType::BF16),
     ]
     .map(case)
     .into()

@@ -100,6 +100,7 @@ fn cases() -> Vec<Case> {
         // The last row begins at a vector and ends within one.
         (9, 10, &[8]),
         (40, 128, &[0, 39, 12, 12]),
+        (3, 4099, &[2, 0]),
         (3, 8, &[]),
     ]
     .map(case)

@@ -220,6 +220,8 @@ fn cases() -> Vec<Case> {
     [
         (3, 300, Distribution::Uniform),
         (5, 33, Distribution::Normal),
+        (1, 1500, Distribution::Uniform),
+        (1, 1500, Distribution::Normal),
         (0, 8, Distribution::Normal),
     ]
     .map(case)

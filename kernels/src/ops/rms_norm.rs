@@ -134,6 +134,8 @@ fn cases() -> Vec<Case> {
         (0, 8, DType::F32),
         // More than a GPU keeps of a row, with the end of the last one in the midst of a vector.
         (1, 6158, DType::BF16),
+        // The same where rows start anywhere.
+        (4, 6157, DType::BF16),
     ];
     let case = |(m, d, dtype)| {
         Case::new(format!("{m}x{d} {dtype}"), 1e-6, move |cx| {
