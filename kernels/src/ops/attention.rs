@@ -230,7 +230,7 @@ pub(super) const ATTENTION: Op = Op {
     cases,
 };
 
-/// One row, one key past a block, two problems at once, head widths that no vector divides.
+/// One row, one key past a block, few keys, two problems at once, head widths that no vector divides.
 fn cases() -> Vec<Case> {
     let case = |(heads, head_dim, sizes): (usize, usize, &'static [(usize, usize)])| {
         let (tq, tk) = sizes[0];
@@ -277,7 +277,9 @@ fn cases() -> Vec<Case> {
         (2, 16, &[(1, 1), (3, 130)]),
         (3, 20, &[(130, 64)]),
         (2, 24, &[(5, 130)]),
+        (2, 24, &[(5, 7)]),
         (2, 6, &[(3, 130)]),
+        (2, 6, &[(3, 7)]),
         (1, 128, &[(7, 200)]),
         (2, 32, &[(0, 5)]),
     ]
