@@ -6,7 +6,9 @@
 //! Sources: Ainslie et al., arXiv 2305.13245 (grouped queries); Kwon et al., arXiv 2309.06180
 //! (pages).
 
-use super::attention::{HEAD_DIMS, THREADS, block_products, define_head_dim, shared_rows};
+use super::attention::{
+    HEAD_DIMS, THREADS, block_products, define_head_dim, shared_rows, within_nan,
+};
 use super::rope_kv::Pages;
 use super::{Op, Source};
 use crate::batch::SPLIT;
@@ -264,7 +266,8 @@ pub(super) const ATTENTION_PAGED: Op = Op {
 };
 
 /// First tokens, one past a page, a chunk in the middle, generated tokens at the borders of splits,
-/// one to twenty heads a group, requests of no rows, a step that does not fill its bucket.
+/// one to twenty heads a group, requests of no rows, a step that does not fill its bucket, and of
+/// each width rows of queries that are not aligned, one of them over several splits.
 fn cases() -> Vec<Case> {
     let plain = [
         ((4, 4, 32), &[(0, 65)][..]),
@@ -283,15 +286,23 @@ fn cases() -> Vec<Case> {
         ((4, 2, 64), &[(5, 0), (0, 3)]),
         ((2, 1, 16), &[(70, 0)]),
     ];
-    let plain = plain.map(|(sizes, spans)| case(sizes, spans, None));
+    let plain = plain.map(|(sizes, spans)| case(sizes, spans, 0, None));
+    let within = [6, 16, 20, 24, 32, 64, 128];
+    let within = within.map(|head_dim| case((4, 2, head_dim), &[(0, 70), (1100, 1)], 1, None));
     let spans = &[(300, 1), (70, 1), (1, 1)];
     let bucket = Bucket::holding(spans.len(), 301);
-    let filled = case((4, 2, 16), spans, Some(bucket));
-    plain.into_iter().chain([filled]).collect()
+    let filled = case((4, 2, 16), spans, 0, Some(bucket));
+    plain.into_iter().chain(within).chain([filled]).collect()
 }
 
-/// Rows of sequences at `spans`, {start, rows}, alone or filled up to a bucket.
-fn case(sizes: Heads, spans: &'static [(usize, usize)], bucket: Option<Bucket>) -> Case {
+/// Rows of sequences at `spans`, {start, rows}, alone or filled up to a bucket. `q` has `apart` columns
+/// of NaN on either side.
+fn case(
+    sizes: Heads,
+    spans: &'static [(usize, usize)],
+    apart: usize,
+    bucket: Option<Bucket>,
+) -> Case {
     let (heads, kv_heads, head_dim) = sizes;
     let rows: usize = spans.iter().map(|s| s.1).sum();
     let all = bucket.map_or(rows, Bucket::rows);
@@ -321,7 +332,7 @@ fn case(sizes: Heads, spans: &'static [(usize, usize)], bucket: Option<Bucket>) 
         }
         let nothing = (all - rows) * heads * head_dim;
         q.extend(inputs.normal(nothing, 1.5));
-        let q = cx.upload(&q, heads * head_dim)?;
+        let q = within_nan(cx, &q, heads * head_dim, apart)?;
         // A GPU gives zeros for rows that only fill up; the host does not go there.
         let (shown, zeros) = if cx.is_gpu() {
             (all, nothing)
@@ -340,7 +351,8 @@ fn case(sizes: Heads, spans: &'static [(usize, usize)], bucket: Option<Bucket>) 
                         Batch::in_bucket(bucket, &mut tables, known, &sequences, &sources)?
                     }
                 };
-                let y = attention_paged(cx, &q, &batch, &kv, 1)?;
+                let q = q.columns(apart, heads * head_dim);
+                let y = attention_paged(cx, q, &batch, &kv, 1)?;
                 y.rows_from(0, shown).to_vec()
             },
             move || {
