@@ -246,12 +246,13 @@ fn cases() -> Vec<Case> {
     ];
     let whole = whole.map(|(heads, head_dim, sizes)| case(heads, head_dim, sizes, &[0]));
     let within = [6, 16, 20, 24, 64, 128];
-    let within = within.map(|head_dim| case(2, head_dim, &[(70, 130), (9, 65)], &[8, 1]));
+    let within =
+        within.map(|head_dim| case(2, head_dim, &[(70, 130), (70, 100), (3, 20)], &[8, 1, 1]));
     whole.into_iter().chain(within).collect()
 }
 
-/// Problems of `sizes`, {queries, keys}; those of the first matrices have `apart[0]` columns of NaN
-/// on either side, and so on in turn.
+/// Problems of `sizes`, {queries, keys}. The first one's matrices are behind `apart[0]` columns of
+/// NaN, and so on in turn.
 fn case(
     heads: usize,
     head_dim: usize,
@@ -265,7 +266,7 @@ fn case(
         let mut inputs = Inputs::new(cx, (tq * tk + head_dim) as u64);
         let mut draw = |rows: usize, apart: usize| {
             let values = inputs.normal(rows * width, 1.5);
-            let x = within_nan(cx, &values, width, apart)?;
+            let x = behind_nan(cx, &values, width, apart)?;
             Ok((reference::widen(&values), x))
         };
         let mut problems = Vec::new();
@@ -298,8 +299,8 @@ fn case(
     .f32(2e-5)
 }
 
-/// A matrix of `cols` columns with `apart` more of NaN on either side.
-pub(super) fn within_nan(
+/// A matrix of `cols` columns behind `apart` ones of NaN.
+pub(super) fn behind_nan(
     cx: &Context,
     values: &[f32],
     cols: usize,
@@ -307,6 +308,6 @@ pub(super) fn within_nan(
 ) -> Result<Tensor> {
     let nan = vec![f32::NAN; apart];
     let rows = values.chunks_exact(cols);
-    let values: Vec<f32> = rows.flat_map(|row| [&nan, row, &nan].concat()).collect();
-    cx.upload(&values, cols + 2 * apart)
+    let values: Vec<f32> = rows.flat_map(|row| [&nan, row].concat()).collect();
+    cx.upload(&values, cols + apart)
 }

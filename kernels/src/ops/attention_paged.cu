@@ -51,17 +51,19 @@ constexpr int COLUMNS = HEAD_DIM + 2;
 constexpr int PARTIAL = div_up(COLUMNS, 8) * 8;
 static_assert(COLUMNS <= PITCH);
 
-// One column, not MOST, of partial results put together: `count` of them, `stride` floats apart.
+// One column, not MOST, of partial results put together: `count` of them, not 0, `stride` floats
+// apart.
 __device__ inline float merge(const float* partial, int stride, int count, int column, float most) {
     float sum = 0.0f;
-    for (int i = 0; i < count; i++) {
+    int i = 0;
+    do {
         const float* part = partial + i * stride;
         sum = fmaf(power_of_2(part[MOST] - most), part[column], sum);
-    }
+    } while (++i < count);
     return sum;
 }
 
-// The greatest score of partial results.
+// The greatest score of partial results, of which there is one at least.
 __device__ inline float greatest(const float* partial, int stride, int count) {
     float most = partial[MOST];
     for (int i = 1; i < count; i++) {
@@ -100,10 +102,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     load_tile<WARP_ROWS, THREADS>(query_tile, any_matrix(q, HEAD_DIM), count);
 
     const int parts = div_up(min(keys, SPLIT), KEYS), warp_keys = keys - warp * KEYS;
-    Block page = {};
+    // A warp without a page knows of the last one.
+    const int index = sequences[sequence].w + split * WARPS + min(warp, parts - 1);
+    const Block page = page_block(kv_layer, pages[index], kv_heads, kv_head);
     if (warp < parts) {
-        const int index = sequences[sequence].w + split * WARPS + warp;
-        page = page_block(kv_layer, pages[index], kv_heads, kv_head);
         load_tile<KEYS, WARP>(tile, page.keys, warp_keys);
     }
     commit_copies();
@@ -150,8 +152,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
         const float* const result = results + query * PITCH;
         const float most = greatest(result, STRIDE, parts);
         float* const to = partial + query * splits * PARTIAL;
-        for (int column = lane; column < COLUMNS; column += WARP) {
-            to[column] = column == MOST ? most : merge(result, STRIDE, parts, column, most);
+#pragma unroll
+        for (int first = 0; first < COLUMNS; first += WARP) {
+            const int column = first + lane;
+            if (GUARD(column < COLUMNS)) {
+                to[column] = column == MOST ? most : merge(result, STRIDE, parts, column, most);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@
 //! (pages).
 
 use super::attention::{
-    HEAD_DIMS, THREADS, block_products, define_head_dim, shared_rows, within_nan,
+    HEAD_DIMS, THREADS, behind_nan, block_products, define_head_dim, shared_rows,
 };
 use super::rope_kv::Pages;
 use super::{Op, Source};
@@ -267,7 +267,7 @@ pub(super) const ATTENTION_PAGED: Op = Op {
 
 /// First tokens, one past a page, a chunk in the middle, generated tokens at the borders of splits,
 /// one to twenty heads a group, requests of no rows, a step that does not fill its bucket, and of
-/// each width rows of queries that are not aligned, one of them over several splits.
+/// each width rows of queries some of which are aligned, one of them over several splits.
 fn cases() -> Vec<Case> {
     let plain = [
         ((4, 4, 32), &[(0, 65)][..]),
@@ -288,15 +288,16 @@ fn cases() -> Vec<Case> {
     ];
     let plain = plain.map(|(sizes, spans)| case(sizes, spans, 0, None));
     let within = [6, 16, 20, 24, 32, 64, 128];
-    let within = within.map(|head_dim| case((4, 2, head_dim), &[(0, 70), (1100, 1)], 1, None));
+    let within =
+        within.map(|head_dim| case((4, 2, head_dim), &[(0, 70), (1100, 1), (200, 1)], 1, None));
     let spans = &[(300, 1), (70, 1), (1, 1)];
     let bucket = Bucket::holding(spans.len(), 301);
     let filled = case((4, 2, 16), spans, 0, Some(bucket));
     plain.into_iter().chain(within).chain([filled]).collect()
 }
 
-/// Rows of sequences at `spans`, {start, rows}, alone or filled up to a bucket. `q` has `apart` columns
-/// of NaN on either side.
+/// Rows of sequences at `spans`, {start, rows}, alone or filled up to a bucket. `q` is behind `apart`
+/// columns of NaN.
 fn case(
     sizes: Heads,
     spans: &'static [(usize, usize)],
@@ -332,7 +333,7 @@ fn case(
         }
         let nothing = (all - rows) * heads * head_dim;
         q.extend(inputs.normal(nothing, 1.5));
-        let q = within_nan(cx, &q, heads * head_dim, apart)?;
+        let q = behind_nan(cx, &q, heads * head_dim, apart)?;
         // A GPU gives zeros for rows that only fill up; the host does not go there.
         let (shown, zeros) = if cx.is_gpu() {
             (all, nothing)
