@@ -52,10 +52,12 @@ constexpr int PARTIAL = div_up(COLUMNS, 8) * 8;
 static_assert(COLUMNS <= PITCH);
 
 // One column, not MOST, of partial results put together: `count` of them, not 0, `stride` floats
-// apart.
+// apart, of which loads of AT_ONCE are under way.
+template <int AT_ONCE>
 __device__ inline float merge(const float* partial, int stride, int count, int column, float most) {
     float sum = 0.0f;
     int i = 0;
+#pragma unroll AT_ONCE
     do {
         const float* part = partial + i * stride;
         sum = fmaf(power_of_2(part[MOST] - most), part[column], sum);
@@ -63,12 +65,15 @@ __device__ inline float merge(const float* partial, int stride, int count, int c
     return sum;
 }
 
-// The greatest score of partial results, of which there is one at least.
+// The greatest score of partial results, likewise.
+template <int AT_ONCE>
 __device__ inline float greatest(const float* partial, int stride, int count) {
-    float most = partial[MOST];
-    for (int i = 1; i < count; i++) {
+    float most = minus_infinity();
+    int i = 0;
+#pragma unroll AT_ONCE
+    do {
         most = fmaxf(most, partial[i * stride + MOST]);
-    }
+    } while (++i < count);
     return most;
 }
 
@@ -150,13 +155,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     partial += (((size_t)blockIdx.z * heads + head) * splits + split) * PARTIAL;
     for (int query = warp; query < count; query += WARPS) {
         const float* const result = results + query * PITCH;
-        const float most = greatest(result, STRIDE, parts);
+        const float most = greatest<1>(result, STRIDE, parts);
         float* const to = partial + query * splits * PARTIAL;
 #pragma unroll
         for (int first = 0; first < COLUMNS; first += WARP) {
             const int column = first + lane;
             if (GUARD(column < COLUMNS)) {
-                to[column] = column == MOST ? most : merge(result, STRIDE, parts, column, most);
+                to[column] =
+                    column == MOST ? most : merge<1>(result, STRIDE, parts, column, most);
             }
         }
     }
@@ -176,9 +182,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     if (GUARD(column < HEAD_DIM)) {
         float mean = 0.0f;
         if (GUARD(count > 0)) {
-            const float most = greatest(partial, PARTIAL, count);
-            const float weight = merge(partial, PARTIAL, count, WEIGHT, most);
-            mean = merge(partial, PARTIAL, count, column, most) / weight;
+            const float most = greatest<4>(partial, PARTIAL, count);
+            const float weight = merge<4>(partial, PARTIAL, count, WEIGHT, most);
+            mean = merge<4>(partial, PARTIAL, count, column, most) / weight;
         }
         y[((size_t)row * heads + head) * HEAD_DIM + column] = to_element(mean);
     }

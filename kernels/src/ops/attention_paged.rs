@@ -287,13 +287,13 @@ fn cases() -> Vec<Case> {
         ((2, 1, 16), &[(70, 0)]),
     ];
     let plain = plain.map(|(sizes, spans)| case(sizes, spans, 0, None));
-    let within = [6, 16, 20, 24, 32, 64, 128];
-    let within =
-        within.map(|head_dim| case((4, 2, head_dim), &[(0, 70), (1100, 1), (200, 1)], 1, None));
+    let spans = &[(0, 70), (1100, 1), (200, 1), (800, 1), (500, 1)];
+    let unaligned = [6, 16, 20, 24, 32, 64, 128];
+    let unaligned = unaligned.map(|head_dim| case((5, 1, head_dim), spans, 1, None));
     let spans = &[(300, 1), (70, 1), (1, 1)];
     let bucket = Bucket::holding(spans.len(), 301);
     let filled = case((4, 2, 16), spans, 0, Some(bucket));
-    plain.into_iter().chain(within).chain([filled]).collect()
+    plain.into_iter().chain(unaligned).chain([filled]).collect()
 }
 
 /// Rows of sequences at `spans`, {start, rows}, alone or filled up to a bucket. `q` is behind `apart`
