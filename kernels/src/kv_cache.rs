@@ -12,6 +12,7 @@ pub const PAGE: usize = 64;
 /// activations, keys before values. A page belongs to one sequence in all layers; which, its owner keeps.
 #[derive(Debug)]
 pub struct KvCache {
+    /// A row for every slot of a head.
     data: Tensor,
     layers: usize,
     pages: usize,
@@ -31,8 +32,10 @@ impl KvCache {
         kv_heads: usize,
         head_dim: usize,
     ) -> Result<KvCache> {
-        let page = KvCache::page_elements(kv_heads, head_dim);
-        let data = cx.tensor(layers.saturating_mul(pages), page)?;
+        let rows = [layers, pages, kv_heads, PAGE]
+            .into_iter()
+            .fold(2, usize::saturating_mul);
+        let data = cx.tensor(rows, head_dim)?;
         Ok(KvCache {
             data,
             layers,
@@ -50,14 +53,7 @@ impl KvCache {
         kv_heads: usize,
         head_dim: usize,
     ) -> usize {
-        let page = KvCache::page_elements(kv_heads, head_dim);
-        [layers, pages, dtype.size()]
-            .into_iter()
-            .fold(page, usize::saturating_mul)
-    }
-
-    fn page_elements(kv_heads: usize, head_dim: usize) -> usize {
-        [kv_heads, PAGE, head_dim]
+        [layers, pages, kv_heads, PAGE, head_dim, dtype.size()]
             .into_iter()
             .fold(2, usize::saturating_mul)
     }
@@ -86,14 +82,16 @@ impl KvCache {
         head: usize,
         slots: usize,
     ) -> [Rows<'_>; 2] {
-        let row = self.data.row(layer * self.pages + page as usize);
-        let (keys, values) = row.split_at(self.data.cols() / 2);
-        [keys, values].map(|part| Rows {
-            data: &part[head * PAGE * self.head_dim..],
-            stride: self.head_dim,
-            rows: slots,
-            cols: self.head_dim,
-        })
+        let row = |head| self.row(layer, page, head);
+        [row(head), row(self.kv_heads + head)]
+            .map(|row| self.data.rows_from(row, slots).host_rows(0..slots))
+    }
+
+    /// The row of a page's first slot, of keys of a head or, behind all of those, values.
+    #[inline(always)]
+    fn row(&self, layer: usize, page: u32, head: usize) -> usize {
+        let heads = 2 * self.kv_heads;
+        ((layer * self.pages + page as usize) * heads + head) * PAGE
     }
 
     /// Writes one position's keys and values of all heads, `[kv_heads, head_dim]` each, on the host;
@@ -105,56 +103,50 @@ impl KvCache {
         position: usize,
         [keys, values]: [&[f32]; 2],
     ) {
-        let (columns, head_dim) = (self.data.cols(), self.head_dim);
-        let row = layer * self.pages + pages[position / PAGE] as usize;
+        let head_dim = self.head_dim;
+        let first = self.row(layer, pages[position / PAGE], 0) + position % PAGE;
         let data = self.data.data_mut();
         if data.is_empty() {
             return;
         }
-        let page = &mut data[row * columns..];
         // The page has them in the same order.
         let heads = keys.chunks_exact(head_dim);
         for (head, x) in heads.chain(values.chunks_exact(head_dim)).enumerate() {
-            page[(head * PAGE + position % PAGE) * head_dim..][..head_dim].copy_from_slice(x);
+            data[(first + head * PAGE) * head_dim..][..head_dim].copy_from_slice(x);
         }
     }
 
-    /// The pages of a layer as rows, to be read by a kernel.
+    /// The pages of a layer, to be read by a kernel.
     pub(crate) fn layer(&self, layer: usize) -> View<'_> {
-        self.data.rows_from(layer * self.pages, self.pages)
+        let rows = self.row(1, 0, 0);
+        self.data.rows_from(layer * rows, rows)
     }
 
     /// One position's keys of all heads and then values of all heads, `[2 * kv_heads, head_dim]`,
     /// copied to the host.
     pub(crate) fn read(&self, layer: usize, pages: &[u32], position: usize) -> Result<Vec<f32>> {
-        let row = layer * self.pages + pages[position / PAGE] as usize;
-        let page = self.data.rows_from(row, 1).to_vec()?;
-        let heads = page.chunks_exact(PAGE * self.head_dim);
-        let slot = position % PAGE * self.head_dim;
-        Ok(heads
-            .flat_map(|head| head[slot..][..self.head_dim].to_vec())
-            .collect())
+        let mut all = Vec::new();
+        for head in 0..2 * self.kv_heads {
+            let row = self.row(layer, pages[position / PAGE], head) + position % PAGE;
+            all.extend(self.data.rows_from(row, 1).to_vec()?);
+        }
+        Ok(all)
     }
 
     /// Puts keys and values `[tokens, kv_heads * head_dim]` of a sequence's first tokens into its
-    /// pages, on any device. Slots behind them get NaN, so that it shows who reads them.
+    /// pages, on any device. Slots behind them stay as they are, so that it shows who reads them.
     pub(crate) fn fill(&mut self, layer: usize, pages: &[u32], k: &[f32], v: &[f32]) -> Result<()> {
-        let width = self.kv_heads * self.head_dim;
-        let columns = self.data.cols();
-        let tokens: Vec<_> = k.chunks_exact(width).zip(v.chunks_exact(width)).collect();
-        for (tokens, index) in tokens.chunks(PAGE).zip(pages) {
-            let mut page = vec![f32::NAN; columns];
-            for (slot, (k, v)) in tokens.iter().enumerate() {
-                let heads = k
-                    .chunks_exact(self.head_dim)
-                    .chain(v.chunks_exact(self.head_dim));
-                for (head, x) in heads.enumerate() {
-                    page[(head * PAGE + slot) * self.head_dim..][..self.head_dim]
-                        .copy_from_slice(x);
+        let (kv_heads, head_dim) = (self.kv_heads, self.head_dim);
+        let page = PAGE * kv_heads * head_dim;
+        for ((k, v), index) in k.chunks(page).zip(v.chunks(page)).zip(pages) {
+            for (part, x) in [k, v].into_iter().enumerate() {
+                for head in 0..kv_heads {
+                    let heads = x.chunks_exact(head_dim).skip(head).step_by(kv_heads);
+                    let slots: Vec<f32> = heads.flatten().copied().collect();
+                    let row = self.row(layer, *index, part * kv_heads + head);
+                    self.data.write_rows(row, &slots)?;
                 }
             }
-            let row = layer * self.pages + *index as usize;
-            self.data.write_rows(row, &page)?;
         }
         Ok(())
     }

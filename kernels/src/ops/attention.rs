@@ -230,57 +230,84 @@ pub(super) const ATTENTION: Op = Op {
     cases,
 };
 
-/// One row, one key past a block, two problems at once, head widths that no vector divides.
+/// One row, one key past a block, few keys, several problems at once, head widths that no vector
+/// divides, and of each width matrices within wider ones, whose rows are aligned or not.
 fn cases() -> Vec<Case> {
-    let case = |(heads, head_dim, sizes): (usize, usize, &'static [(usize, usize)])| {
-        let (tq, tk) = sizes[0];
-        let name = format!("{} of {heads}x{head_dim}, {tq} over {tk}", sizes.len());
-        Case::new(name, 1e-6, move |cx| {
-            let width = heads * head_dim;
-            let mut inputs = Inputs::new(cx, (tq * tk + head_dim) as u64);
-            let mut draw = |rows: usize| {
-                let values = inputs.normal(rows * width, 1.5);
-                Ok((reference::widen(&values), cx.upload(&values, width)?))
-            };
-            let mut problems = Vec::new();
-            for (tq, tk) in sizes {
-                problems.push([draw(*tq)?, draw(*tk)?, draw(*tk)?]);
-            }
-            let (wide, device): (Vec<_>, Vec<_>) = problems
-                .into_iter()
-                .map(|[q, k, v]| ([q.0, k.0, v.0], [q.1, k.1, v.1]))
-                .unzip();
-            Ok(Trial::new(
-                move |cx| {
-                    let mut problems = Vec::new();
-                    for [q, k, v] in &device {
-                        problems.push(Qkv {
-                            q: q.view(),
-                            k: k.view(),
-                            v: v.view(),
-                        });
-                    }
-                    attention(cx, heads, &problems)?.to_vec()
-                },
-                move || {
-                    wide.iter()
-                        .flat_map(|[q, k, v]| reference(heads, width, q, k, v))
-                        .collect()
-                },
-            ))
-        })
-        // The error of a score, a sum of products, is that of the weight's logarithm.
-        .f32(2e-5)
-    };
-    [
+    let whole = [
         (4, 64, &[(70, 65)][..]),
         (2, 16, &[(1, 1), (3, 130)]),
         (3, 20, &[(130, 64)]),
         (2, 24, &[(5, 130)]),
+        (2, 24, &[(5, 7)]),
         (2, 6, &[(3, 130)]),
+        (2, 6, &[(3, 7)]),
         (1, 128, &[(7, 200)]),
         (2, 32, &[(0, 5)]),
-    ]
-    .map(case)
-    .into()
+    ];
+    let whole = whole.map(|(heads, head_dim, sizes)| case(heads, head_dim, sizes, &[0]));
+    let within = [6, 16, 20, 24, 64, 128];
+    let within =
+        within.map(|head_dim| case(2, head_dim, &[(70, 130), (70, 100), (3, 20)], &[8, 1, 1]));
+    whole.into_iter().chain(within).collect()
+}
+
+/// Problems of `sizes`, {queries, keys}. The first one's matrices are behind `apart[0]` columns of
+/// NaN, and so on in turn.
+fn case(
+    heads: usize,
+    head_dim: usize,
+    sizes: &'static [(usize, usize)],
+    apart: &'static [usize],
+) -> Case {
+    let (tq, tk) = sizes[0];
+    let name = format!("{} of {heads}x{head_dim}, {tq} over {tk}", sizes.len());
+    Case::new(name, 1e-6, move |cx| {
+        let width = heads * head_dim;
+        let mut inputs = Inputs::new(cx, (tq * tk + head_dim) as u64);
+        let mut draw = |rows: usize, apart: usize| {
+            let values = inputs.normal(rows * width, 1.5);
+            let x = behind_nan(cx, &values, width, apart)?;
+            Ok((reference::widen(&values), x))
+        };
+        let mut problems = Vec::new();
+        for ((tq, tk), apart) in sizes.iter().zip(apart.iter().cycle()) {
+            let matrices = [*tq, *tk, *tk].map(|rows| draw(rows, *apart));
+            let [q, k, v] = matrices;
+            problems.push((*apart, [q?, k?, v?]));
+        }
+        let (wide, device): (Vec<_>, Vec<_>) = problems
+            .into_iter()
+            .map(|(apart, [q, k, v])| ([q.0, k.0, v.0], (apart, [q.1, k.1, v.1])))
+            .unzip();
+        Ok(Trial::new(
+            move |cx| {
+                let mut problems = Vec::new();
+                for (apart, matrices) in &device {
+                    let [q, k, v] = matrices.each_ref().map(|x| x.columns(*apart, width));
+                    problems.push(Qkv { q, k, v });
+                }
+                attention(cx, heads, &problems)?.to_vec()
+            },
+            move || {
+                wide.iter()
+                    .flat_map(|[q, k, v]| reference(heads, width, q, k, v))
+                    .collect()
+            },
+        ))
+    })
+    // The error of a score, a sum of products, is that of the weight's logarithm.
+    .f32(2e-5)
+}
+
+/// A matrix of `cols` columns behind `apart` ones of NaN.
+pub(super) fn behind_nan(
+    cx: &Context,
+    values: &[f32],
+    cols: usize,
+    apart: usize,
+) -> Result<Tensor> {
+    let nan = vec![f32::NAN; apart];
+    let rows = values.chunks_exact(cols);
+    let values: Vec<f32> = rows.flat_map(|row| [&nan, row].concat()).collect();
+    cx.upload(&values, cols + apart)
 }

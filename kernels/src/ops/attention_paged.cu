@@ -51,22 +51,29 @@ constexpr int COLUMNS = HEAD_DIM + 2;
 constexpr int PARTIAL = div_up(COLUMNS, 8) * 8;
 static_assert(COLUMNS <= PITCH);
 
-// One column, not MOST, of partial results put together: `count` of them, `stride` floats apart.
+// One column, not MOST, of partial results put together: `count` of them, not 0, `stride` floats
+// apart, of which loads of AT_ONCE are under way.
+template <int AT_ONCE>
 __device__ inline float merge(const float* partial, int stride, int count, int column, float most) {
     float sum = 0.0f;
-    for (int i = 0; i < count; i++) {
+    int i = 0;
+#pragma unroll AT_ONCE
+    do {
         const float* part = partial + i * stride;
         sum = fmaf(power_of_2(part[MOST] - most), part[column], sum);
-    }
+    } while (++i < count);
     return sum;
 }
 
-// The greatest score of partial results.
+// The greatest score of partial results, likewise.
+template <int AT_ONCE>
 __device__ inline float greatest(const float* partial, int stride, int count) {
-    float most = partial[MOST];
-    for (int i = 1; i < count; i++) {
+    float most = minus_infinity();
+    int i = 0;
+#pragma unroll AT_ONCE
+    do {
         most = fmaxf(most, partial[i * stride + MOST]);
-    }
+    } while (++i < count);
     return most;
 }
 
@@ -100,10 +107,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     load_tile<WARP_ROWS, THREADS>(query_tile, any_matrix(q, HEAD_DIM), count);
 
     const int parts = div_up(min(keys, SPLIT), KEYS), warp_keys = keys - warp * KEYS;
-    Block page = {};
+    // A warp without a page knows of the last one.
+    const int index = sequences[sequence].w + split * WARPS + min(warp, parts - 1);
+    const Block page = page_block(kv_layer, pages[index], kv_heads, kv_head);
     if (warp < parts) {
-        const int index = sequences[sequence].w + split * WARPS + warp;
-        page = page_block(kv_layer, pages[index], kv_heads, kv_head);
         load_tile<KEYS, WARP>(tile, page.keys, warp_keys);
     }
     commit_copies();
@@ -148,10 +155,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     partial += (((size_t)blockIdx.z * heads + head) * splits + split) * PARTIAL;
     for (int query = warp; query < count; query += WARPS) {
         const float* const result = results + query * PITCH;
-        const float most = greatest(result, STRIDE, parts);
+        const float most = greatest<1>(result, STRIDE, parts);
         float* const to = partial + query * splits * PARTIAL;
-        for (int column = lane; column < COLUMNS; column += WARP) {
-            to[column] = column == MOST ? most : merge(result, STRIDE, parts, column, most);
+#pragma unroll
+        for (int first = 0; first < COLUMNS; first += WARP) {
+            const int column = first + lane;
+            if (GUARD(column < COLUMNS)) {
+                to[column] =
+                    column == MOST ? most : merge<1>(result, STRIDE, parts, column, most);
+            }
         }
     }
 }
@@ -170,9 +182,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     if (GUARD(column < HEAD_DIM)) {
         float mean = 0.0f;
         if (GUARD(count > 0)) {
-            const float most = greatest(partial, PARTIAL, count);
-            const float weight = merge(partial, PARTIAL, count, WEIGHT, most);
-            mean = merge(partial, PARTIAL, count, column, most) / weight;
+            const float most = greatest<4>(partial, PARTIAL, count);
+            const float weight = merge<4>(partial, PARTIAL, count, WEIGHT, most);
+            mean = merge<4>(partial, PARTIAL, count, column, most) / weight;
         }
         y[((size_t)row * heads + head) * HEAD_DIM + column] = to_element(mean);
     }

@@ -6,9 +6,11 @@
 //! Sources: Ainslie et al., arXiv 2305.13245 (grouped queries); Kwon et al., arXiv 2309.06180
 //! (pages).
 
-use super::Op;
-use super::attention::{HEAD_DIMS, THREADS, block_products, define_head_dim, shared_rows};
+use super::attention::{
+    HEAD_DIMS, THREADS, behind_nan, block_products, define_head_dim, shared_rows,
+};
 use super::rope_kv::Pages;
+use super::{Op, Source};
 use crate::batch::SPLIT;
 use crate::case::{Case, Inputs, Trial};
 use crate::cuda::{CudaSource, Grid, Launcher};
@@ -16,7 +18,7 @@ use crate::error::{Result, ensure};
 use crate::host::softmax::{Attention, BLOCK, scratch_len};
 use crate::kv_cache::{KvCache, PAGE};
 use crate::tensor::{Tensor, View, ViewMut};
-use crate::{Batch, Context, Host, Sequence, Work, reference};
+use crate::{Batch, Bucket, Context, Host, Sequence, Work, reference};
 use std::ops::Range;
 
 /// Attention of every row over its sequence, whose keys and values up to the row are in `layer`.
@@ -264,50 +266,10 @@ pub(super) const ATTENTION_PAGED: Op = Op {
 };
 
 /// First tokens, one past a page, a chunk in the middle, generated tokens at the borders of splits,
-/// one to twenty heads a group, requests of no rows.
+/// one to twenty heads a group, requests of no rows, a step that does not fill its bucket, and of
+/// each width rows of queries some of which are aligned, one of them over several splits.
 fn cases() -> Vec<Case> {
-    let case = |(sizes, spans): (Heads, &'static [(usize, usize)])| {
-        let (heads, kv_heads, head_dim) = sizes;
-        let rows: usize = spans.iter().map(|s| s.1).sum();
-        let name = format!(
-            "{heads}/{kv_heads}x{head_dim}, {rows} rows at {}",
-            spans[0].0
-        );
-        Case::new(name, 1e-6, move |cx| {
-            let mut inputs = Inputs::new(cx, (rows + spans[0].0) as u64);
-            let pages = Pages::scattered(spans);
-            let mut kv = KvCache::new(cx, 2, pages.count(), kv_heads, head_dim)?;
-            let (mut q, mut wide) = (Vec::new(), Vec::new());
-            for sequence in pages.batch(spans) {
-                let width = kv_heads * head_dim;
-                let total = sequence.start + sequence.rows;
-                let new_q = inputs.normal(sequence.rows * heads * head_dim, 1.5);
-                let [k, v] = [(); 2].map(|()| inputs.normal(total * width, 1.5));
-                kv.fill(1, sequence.pages, &k, &v)?;
-                wide.push((
-                    sequence.start,
-                    [&new_q, &k, &v].map(|x| reference::widen(x)),
-                ));
-                q.extend(new_q);
-            }
-            let q = cx.upload(&q, heads * head_dim)?;
-            Ok(Trial::new(
-                move |cx| {
-                    let sequences = pages.batch(spans);
-                    let batch = cx.batch(&sequences)?;
-                    attention_paged(cx, &q, &batch, &kv, 1)?.to_vec()
-                },
-                move || {
-                    wide.iter()
-                        .flat_map(|(start, qkv)| reference(sizes, *start, qkv))
-                        .collect()
-                },
-            ))
-        })
-        // The error of a score, a sum of products, is that of the weight's logarithm.
-        .f32(2e-5)
-    };
-    [
+    let plain = [
         ((4, 4, 32), &[(0, 65)][..]),
         ((4, 2, 64), &[(100, 1), (0, 1), (63, 3)]),
         ((8, 1, 128), &[(64, 70)]),
@@ -315,15 +277,95 @@ fn cases() -> Vec<Case> {
         ((6, 2, 20), &[(0, 130)]),
         ((6, 2, 20), &[(130, 1)]),
         ((4, 2, 24), &[(0, 130)]),
+        ((4, 2, 24), &[(0, 3)]),
         ((4, 2, 24), &[(70, 1)]),
         ((4, 2, 6), &[(0, 130)]),
+        ((4, 2, 6), &[(0, 3)]),
         ((4, 2, 6), &[(70, 1)]),
         ((40, 2, 64), &[(255, 1), (256, 1), (600, 1)]),
         ((4, 2, 64), &[(5, 0), (0, 3)]),
         ((2, 1, 16), &[(70, 0)]),
-    ]
-    .map(case)
-    .into()
+    ];
+    let plain = plain.map(|(sizes, spans)| case(sizes, spans, 0, None));
+    let spans = &[(0, 70), (1100, 1), (200, 1), (800, 1), (500, 1)];
+    let unaligned = [6, 16, 20, 24, 32, 64, 128];
+    let unaligned = unaligned.map(|head_dim| case((5, 1, head_dim), spans, 1, None));
+    let spans = &[(300, 1), (70, 1), (1, 1)];
+    let bucket = Bucket::holding(spans.len(), 301);
+    let filled = case((4, 2, 16), spans, 0, Some(bucket));
+    plain.into_iter().chain(unaligned).chain([filled]).collect()
+}
+
+/// Rows of sequences at `spans`, {start, rows}, alone or filled up to a bucket. `q` is behind `apart`
+/// columns of NaN.
+fn case(
+    sizes: Heads,
+    spans: &'static [(usize, usize)],
+    apart: usize,
+    bucket: Option<Bucket>,
+) -> Case {
+    let (heads, kv_heads, head_dim) = sizes;
+    let rows: usize = spans.iter().map(|s| s.1).sum();
+    let all = bucket.map_or(rows, Bucket::rows);
+    let of = if all > rows {
+        format!(" of {all}")
+    } else {
+        String::new()
+    };
+    let first = spans[0].0;
+    let name = format!("{heads}/{kv_heads}x{head_dim}, {rows}{of} rows at {first}");
+    Case::new(name, 1e-6, move |cx| {
+        let mut inputs = Inputs::new(cx, (rows + first) as u64);
+        let pages = Pages::scattered(spans);
+        let mut kv = KvCache::new(cx, 2, pages.count(), kv_heads, head_dim)?;
+        let (mut q, mut wide) = (Vec::new(), Vec::new());
+        for sequence in pages.batch(spans) {
+            let width = kv_heads * head_dim;
+            let total = sequence.start + sequence.rows;
+            let new_q = inputs.normal(sequence.rows * heads * head_dim, 1.5);
+            let [k, v] = [(); 2].map(|()| inputs.normal(total * width, 1.5));
+            kv.fill(1, sequence.pages, &k, &v)?;
+            wide.push((
+                sequence.start,
+                [&new_q, &k, &v].map(|x| reference::widen(x)),
+            ));
+            q.extend(new_q);
+        }
+        let nothing = (all - rows) * heads * head_dim;
+        q.extend(inputs.normal(nothing, 1.5));
+        let q = behind_nan(cx, &q, heads * head_dim, apart)?;
+        // A GPU gives zeros for rows that only fill up; the host does not go there.
+        let (shown, zeros) = if cx.is_gpu() {
+            (all, nothing)
+        } else {
+            (rows, 0)
+        };
+        Ok(Trial::new(
+            move |cx| {
+                let sequences = pages.batch(spans);
+                let mut tables;
+                let batch = match bucket {
+                    None => cx.batch(&sequences)?,
+                    Some(bucket) => {
+                        tables = cx.table_memory(bucket.table_len())?;
+                        let (known, sources) = ((&kv, 1), vec![Source::Token(0); rows]);
+                        Batch::in_bucket(bucket, &mut tables, known, &sequences, &sources)?
+                    }
+                };
+                let q = q.columns(apart, heads * head_dim);
+                let y = attention_paged(cx, q, &batch, &kv, 1)?;
+                y.rows_from(0, shown).to_vec()
+            },
+            move || {
+                wide.iter()
+                    .flat_map(|(start, qkv)| reference(sizes, *start, qkv))
+                    .chain(vec![0.0; zeros])
+                    .collect()
+            },
+        ))
+    })
+    // The error of a score, a sum of products, is that of the weight's logarithm.
+    .f32(2e-5)
 }
 
 #[cfg(test)]
@@ -345,6 +387,7 @@ mod tests {
             for (threads, chunk) in [(1, rows), (3, 64), (2, 50), (2, 1)] {
                 let host = Arc::new(Host::with_isa(threads, isa).unwrap());
                 let cx = Context::new(&Device::Host(host), 1_600_000).unwrap();
+                let cx = cx.poisoned();
                 let mut kv = KvCache::new(&cx, 1, 3, kv_heads, head_dim).unwrap();
                 kv.fill(0, &pages, &k, &v).unwrap();
                 let q = cx.upload(&q, heads * head_dim).unwrap();

@@ -15,6 +15,7 @@ constexpr int HOP = 160;
 constexpr int FRAMES = WINDOW / HOP;
 // Frames of a tile, the fastest index of the threads.
 constexpr int TILE = 16;
+constexpr int TILES = div_up(FRAMES, TILE);
 constexpr int THREADS = TILE * ROWS;
 // A hop takes one element more in shared memory, so that the frames read different banks.
 constexpr int PITCH = HOP + 1;
@@ -45,7 +46,7 @@ __device__ inline void store_real_rows(const Complex (&z)[5][5], float (&power)[
 }
 
 // Grid (ceil(3000 / 16), windows), 128 threads. `samples` has `count` of them, `y` is
-// [windows * bands, 3000], `maxima` [windows, gridDim.x].
+// [windows * bands, 3000], `maxima` [windows, TILES].
 //
 // Thread: frame threadIdx.x % 16 of the tile; the eight threads of a frame share its work, first by
 // columns of the transform, then by rows, then by bands. Shared memory: the tile's samples, later
@@ -124,21 +125,20 @@ log_mel_power(float* __restrict__ y, float* __restrict__ maxima,
     }
     greatest = block_max<THREADS>(greatest);
     if (threadIdx.x == 0) {
-        maxima[window * gridDim.x + blockIdx.x] = greatest;
+        maxima[window * TILES + blockIdx.x] = greatest;
     }
 }
 
 constexpr int FLOOR_THREADS = 256;
 constexpr int FLOOR_ELEMENTS = 8 * FLOOR_THREADS;
 
-// Grid (ceil(bands * 3000 / 2048), windows), 256 threads. `maxima` [windows, tiles].
+static_assert(TILES <= FLOOR_THREADS);
+
+// Grid (ceil(bands * 3000 / 2048), windows), 256 threads. `maxima` [windows, TILES].
 extern "C" __global__ void __launch_bounds__(FLOOR_THREADS)
-log_mel_floor(float* __restrict__ y, const float* __restrict__ maxima, int tiles, int bands) {
-    const int window = blockIdx.y, elements = bands * FRAMES;
-    float greatest = SILENCE;
-    for (int i = threadIdx.x; i < tiles; i += FLOOR_THREADS) {
-        greatest = fmaxf(greatest, maxima[window * tiles + i]);
-    }
+log_mel_floor(float* __restrict__ y, const float* __restrict__ maxima, int bands) {
+    const int window = blockIdx.y, elements = bands * FRAMES, tile = threadIdx.x;
+    const float greatest = GUARD(tile < TILES) ? maxima[window * TILES + tile] : SILENCE;
     const float floor = block_max<FLOOR_THREADS>(greatest) - 2.0f;
     y += (size_t)window * elements;
     const int first = blockIdx.x * FLOOR_ELEMENTS + threadIdx.x;

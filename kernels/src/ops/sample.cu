@@ -161,8 +161,9 @@ __device__ u64 select(const float* a, int vocabulary, u64 target, Amount amount)
         // Eleven bits twice, then ten three times.
         const int bits = shift >= 30 ? 11 : 10;
         const u32 digits = 1u << bits;
-        for (int i = threadIdx.x; i < DIGITS; i += THREADS) {
-            sums[i] = 0;
+#pragma unroll
+        for (int i = 0; i < DIGITS; i += THREADS) {
+            sums[i + threadIdx.x] = 0;
         }
         __syncthreads();
         for (int i = threadIdx.x; i < vocabulary; i += THREADS) {

@@ -1,8 +1,8 @@
 //! The formula in f64, and the inputs on which sampling is verified.
 
-use super::{Draw, sample};
+use super::{Draw, Sampled, sample};
 use crate::case::{Case, Inputs, Trial};
-use crate::{Context, History, Sampling, philox, reference};
+use crate::{Context, Error, History, Result, Sampling, philox, reference};
 
 /// The formula at the head of `sample.rs` for one row: the token, and how near another one was.
 pub(super) fn reference_token(logits: &[f64], draw: Draw<'_>) -> (usize, f64) {
@@ -64,13 +64,14 @@ pub(super) fn reference_token(logits: &[f64], draw: Draw<'_>) -> (usize, f64) {
 
 /// The log-probabilities of the token and of the alternatives, each in a row of `V` at its token.
 fn reference(logits: &[f64], vocabulary: usize, setups: &[Setup]) -> Vec<f64> {
+    let alternatives = alternatives(vocabulary);
     let mut out = Vec::new();
     for (row, (x, setup)) in logits.chunks_exact(vocabulary).zip(setups).enumerate() {
         let probabilities = reference::softmax(x);
         let mut sorted: Vec<usize> = (0..vocabulary).collect();
         sorted.sort_by(|i, j| x[*j].total_cmp(&x[*i]));
-        let (token, _) = reference_token(x, setup.draw(row));
-        for token in std::iter::once(&token).chain(&sorted[..ALTERNATIVES]) {
+        let (token, _) = reference_token(x, setup.draw(row, alternatives));
+        for token in std::iter::once(&token).chain(&sorted[..alternatives]) {
             let mut dense = vec![0.0; vocabulary];
             dense[*token] = probabilities[*token].ln();
             out.extend(dense);
@@ -80,7 +81,9 @@ fn reference(logits: &[f64], vocabulary: usize, setups: &[Setup]) -> Vec<f64> {
 }
 
 /// Alternatives that the cases ask for.
-const ALTERNATIVES: usize = 3;
+fn alternatives(vocabulary: usize) -> usize {
+    if vocabulary == VOCABULARIES[3] { 21 } else { 3 }
+}
 
 /// The parameters of a row of a case.
 pub(super) struct Setup {
@@ -89,12 +92,12 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    pub(super) fn draw(&self, row: usize) -> Draw<'_> {
+    pub(super) fn draw(&self, row: usize, alternatives: usize) -> Draw<'_> {
         Draw {
             sampling: &self.sampling,
             history: &self.history,
             position: row as u64,
-            alternatives: ALTERNATIVES,
+            alternatives,
         }
     }
 }
@@ -149,12 +152,51 @@ pub(super) fn case_logits(mut inputs: Inputs, vocabulary: usize) -> Vec<f32> {
     inputs.normal(rows * vocabulary, 6.0)
 }
 
-/// A vocabulary that no vector divides, one of a single vector, and Qwen3's.
-pub(super) const VOCABULARIES: [usize; 3] = [1_003, 16, 151_936];
+/// A vocabulary that no vector divides, one of a single vector, Qwen3's, and one of two or three
+/// tokens for each thread of a block.
+pub(super) const VOCABULARIES: [usize; 4] = [1_003, 16, 151_936, 2_600];
 
 pub(super) fn cases() -> Vec<Case> {
     let cases = VOCABULARIES.map(|vocabulary| [greedy_case(vocabulary), case(vocabulary)]);
-    cases.into_iter().flatten().collect()
+    let refused = [refused_case()];
+    cases.into_iter().flatten().chain(refused).collect()
+}
+
+/// Rows from which no token can be drawn, and why: a logit is NaN (1), or no greatest one is finite,
+/// before bias or with it (2).
+fn refused_case() -> Case {
+    const VOCABULARY: usize = 40;
+    Case::new(format!("4x{VOCABULARY}, refused"), 0.0, |cx| {
+        let row = |first| [vec![first], vec![f32::NEG_INFINITY; VOCABULARY - 1]].concat();
+        let rows = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0].map(row);
+        let logits = cx.upload_f32(&rows.concat(), VOCABULARY)?;
+        let all = Sampling::default();
+        let none = all.with(|s| s.logit_bias = vec![(0, f32::NEG_INFINITY)]);
+        let run = move |cx: &Context| {
+            let rows = [&all, &all, &all, &none].into_iter().enumerate();
+            rows.map(|(row, sampling)| {
+                let draw = Draw {
+                    sampling,
+                    history: &History::default(),
+                    position: 0,
+                    alternatives: 0,
+                };
+                reason(sample(cx, logits.rows_from(row, 1), &[draw]))
+            })
+            .collect()
+        };
+        Ok(Trial::new(run, || vec![1.0, 2.0, 2.0, 2.0]))
+    })
+}
+
+/// Why no token was drawn; 0 if one was.
+fn reason(sampled: Result<Vec<Sampled>>) -> Result<f32> {
+    match sampled {
+        Ok(_) => Ok(0.0),
+        Err(Error::Argument { found, .. }) if found == "NaN" => Ok(1.0),
+        Err(Error::Argument { found, .. }) if found == "without a finite maximum" => Ok(2.0),
+        Err(error) => Err(error),
+    }
 }
 
 /// Nothing but the greatest logit, with equals of it behind it.
@@ -202,7 +244,10 @@ fn case(vocabulary: usize) -> Case {
         let wide = reference::widen(&values);
         let run = move |cx: &Context| {
             let setups = setups(vocabulary);
-            let draws: Vec<_> = (0..).zip(&setups).map(|(row, s)| s.draw(row)).collect();
+            let draws = (0..).zip(&setups);
+            let draws: Vec<_> = draws
+                .map(|(row, s)| s.draw(row, alternatives(vocabulary)))
+                .collect();
             let mut out = Vec::new();
             for sampled in sample(cx, &logits, &draws)? {
                 let chosen = (sampled.token, sampled.logprob);
