@@ -215,9 +215,9 @@ struct Block {
 };
 
 // Attention of `rows` queries, up to 64, of a head by a block of 128 threads. `keys` is how many
-// keys there are, not 0, `block_at(i)` has those from 64 i on, and `seen(row)` is how many of them, from
-// the first on, a row sees: at least one, and no fewer than the row before. `y` is where the first
-// row's result goes; see `store_pair`.
+// keys there are, not 0, `block_at(i)` has those from 64 i on, and `seen(row)` is how many of them,
+// from the first on, a row sees: at least one, and no fewer than the row before. `y` is where the
+// first row's result goes; see `store_pair`.
 // Shared: the tiles of keys and of values, [64][PITCH] elements each.
 template <class BlockAt, class Seen>
 __device__ __forceinline__ void attend(element* y, int y_stride, const Matrix& q, int rows,

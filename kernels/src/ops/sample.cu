@@ -154,6 +154,7 @@ __device__ inline u64 greatest_rank(const float* a, int vocabulary) {
 template <class Amount>
 __device__ u64 select(const float* a, int vocabulary, u64 target, Amount amount) {
     constexpr int DIGITS = 1 << 11;
+    static_assert(DIGITS % THREADS == 0);
     __shared__ u64 sums[DIGITS];
     __shared__ u64 chosen[2];
     u64 known = 0, at = 0;
