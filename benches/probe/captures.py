@@ -112,3 +112,10 @@ for m1 in (GLOBAL, LOCAL, RELAXED):
     for nm, f in (("alloc", lambda: call("cuMemAlloc_v2", C.byref(U64()), z(64))), ("sync", lambda: call("cuStreamSynchronize", c)), ("event query", lambda: call("cuEventQuery", never)), ("ctx sync", lambda: lib.cuCtxSynchronize()), ("work", lambda: host(a))):
         begin(a, m1); show(f"capture {m1}: {nm} elsewhere", elsewhere(f), status(a), end(a))
 begin(a, LOCAL); call("cuMemAlloc_v2", C.byref(U64()), z(64)); show("alloc after spoilt", call("cuMemAlloc_v2", C.byref(U64()), z(64)), end(a))
+print("-- launched from the device")
+mod = new("cuModuleLoadData", b".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k() { ret; }\n\0"); kernel = new("cuModuleGetFunction", mod, b"k")
+def run(s): return call("cuLaunchKernel", kernel, 1, 1, 1, 32, 1, 1, 0, s, P(), P())
+def fill(s): return call("cuMemsetD8Async", buf, C.c_ubyte(0), z(64), s)
+for nm, works in (("nothing", ()), ("kernel", (run,)), ("fill", (fill,)), ("kernel, fill", (run, fill)), ("kernel, host", (run, host))):
+    s = stream(); begin(s); [f(s) for f in works]; g = P(); call("cuStreamEndCapture", s, C.byref(g)); x = P()
+    r = call("cuGraphInstantiateWithFlags", C.byref(x), g, U64(4)); show(f"device launch: {nm}", r, *((call("cuGraphUpload", x, s), call("cuGraphLaunch", x, s), call("cuStreamSynchronize", s)) if r == 0 else ()))

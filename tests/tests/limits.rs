@@ -8,11 +8,12 @@ use gamut_kernels::ops::{
     gather, gemm, gemm_add, gemm_f32, gemm_gelu, gemm_swiglu, layer_norm, rms_norm, rope_kv,
 };
 use gamut_kernels::{
-    Context, Counted, Counters, Counting, DType, Device, KvCache, Linear, PAGE, Result, Sequence,
-    Tensor, Work, verify,
+    Context, Counted, Counters, Counting, DType, Device, KernelCoverage, KvCache, Linear, PAGE,
+    Result, Sequence, Tensor, Work, verify,
 };
 use gamut_tests::layer::weight;
 use gamut_tests::virtual_gpu;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const DTYPES: [DType; 2] = [DType::BF16, DType::F32];
@@ -23,9 +24,12 @@ fn alone() -> MutexGuard<'static, ()> {
     COUNTING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Launches make the operations of tensor cores that their geometry says, in every case.
+/// Launches make the operations of tensor cores that their geometry says, in every case. Together the
+/// cases launch every kernel and run all that its lines were compiled to, but for further copies of a
+/// line that runs in the same kernel: those of unrolled loops for sizes that no case has, and of
+/// conditions that the compiler tests in several orders.
 #[test]
-fn products_are_those_of_the_launches() {
+fn cases_make_the_products_of_their_launches_and_run_every_line() {
     let _alone = alone();
     for dtype in DTYPES {
         let gpu = virtual_gpu(dtype);
@@ -39,6 +43,20 @@ fn products_are_those_of_the_launches() {
         })
         .unwrap();
         assert!(made > 0);
+        every_line_runs(&counting.take_coverage().unwrap());
+    }
+}
+
+fn every_line_runs(kernels: &[KernelCoverage]) {
+    for kernel in kernels {
+        assert!(kernel.launches > 0, "{} is not launched", kernel.kernel);
+        let mut lanes = BTreeMap::new();
+        for line in &kernel.lines {
+            *lanes.entry(&line.source).or_insert(0) += line.lanes;
+        }
+        for (line, lanes) in lanes {
+            assert!(lanes > 0, "{line:?} does not run in {}", kernel.kernel);
+        }
     }
 }
 

@@ -39,7 +39,7 @@ pub fn attention(cx: &Context, heads: usize, problems: &[Qkv<'_>]) -> Result<Ten
         divides,
         "width of q",
         width,
-        format!("a multiple of {heads} heads"),
+        format_args!("a multiple of {heads} heads"),
     )?;
     let (mut operations, mut elements) = (0, 0);
     for Qkv { q, k, v } in problems {

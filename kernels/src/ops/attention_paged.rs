@@ -45,7 +45,7 @@ pub fn attention_paged<'a>(
         fits,
         "columns of q",
         q.cols(),
-        format!("a multiple of {kv_heads} x {head_dim}"),
+        format_args!("a multiple of {kv_heads} x {head_dim}"),
     )?;
     let sequences = batch.sequences();
     batch.check(cx, OP, q.rows())?;

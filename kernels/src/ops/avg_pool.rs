@@ -30,7 +30,7 @@ pub fn avg_pool<'a, 'b>(
         y.rows() <= most,
         "rows of the output",
         y.rows(),
-        format!("at most {most}"),
+        format_args!("at most {most}"),
     )?;
     let elements = y.rows() * y.cols();
     cx.run(
@@ -94,20 +94,24 @@ pub(super) const AVG_POOL: Op = Op {
 fn cases() -> Vec<Case> {
     // The last columns of wider frames.
     let case = |(frames, width, cols, rows): (usize, usize, usize, usize)| {
-        Case::new(format!("{frames}x{cols} to {rows}"), 1e-6, move |cx| {
-            let x = Inputs::new(cx, frames as u64).floats(frames * width, 1.0);
-            let device_x = cx.upload_f32(&x, width)?;
-            let last = |row: &[f32]| reference::widen(&row[width - cols..]);
-            let x64: Vec<f64> = x.chunks_exact(width).flat_map(last).collect();
-            Ok(Trial::new(
-                move |cx| {
-                    let mut y = cx.tensor_f32(rows, cols)?;
-                    avg_pool(cx, device_x.columns(width - cols, cols), &mut y)?;
-                    y.to_vec()
-                },
-                move || reference(&x64, cols, rows),
-            ))
-        })
+        Case::new(
+            format!("{frames}x{cols} of {width} to {rows}"),
+            1e-6,
+            move |cx| {
+                let x = Inputs::new(cx, frames as u64).floats(frames * width, 1.0);
+                let device_x = cx.upload_f32(&x, width)?;
+                let last = |row: &[f32]| reference::widen(&row[width - cols..]);
+                let x64: Vec<f64> = x.chunks_exact(width).flat_map(last).collect();
+                Ok(Trial::new(
+                    move |cx| {
+                        let mut y = cx.tensor_f32(rows, cols)?;
+                        avg_pool(cx, device_x.columns(width - cols, cols), &mut y)?;
+                        y.to_vec()
+                    },
+                    move || reference(&x64, cols, rows),
+                ))
+            },
+        )
         .always_f32()
     };
     [

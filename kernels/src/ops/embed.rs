@@ -49,7 +49,7 @@ pub fn embed(
             index < limit,
             what,
             index,
-            format!("less than {limit}"),
+            format_args!("less than {limit}"),
         )?;
     }
     let mut y = cx.tensor_f32(sources.len(), table.cols())?;

@@ -155,7 +155,7 @@ struct Linear {
     static constexpr bool ONE_ROW = false;
 
     static __device__ inline void bias(float (&to)[N], const Gemm& g, int col) {
-        load_elements(to, g.bias + col);
+        load_vector(to, g.bias + col);
     }
     static __device__ inline Out* at(const Gemm& g, int row, int col) {
         return static_cast<Out*>(g.out) + (size_t)row * g.out_stride + col;
@@ -196,6 +196,10 @@ struct Add : Linear<float> {
 struct SwiGlu : Linear<element> {
     static constexpr int PARTS = 2;
 
+    // The second matrix's may begin anywhere.
+    static __device__ inline void bias(float (&to)[N], const Gemm& g, int col) {
+        load_elements(to, g.bias + col);
+    }
     static __device__ inline void finish(const Gemm& g, int row, int col, int count,
                                          float (&y)[2][N]) {
 #pragma unroll

@@ -115,7 +115,7 @@ pub fn gemm_gate<'a>(cx: &Context, streams: impl Into<View<'a>>, w: &Linear) -> 
         outputs == d || outputs == 1,
         "rows of the gate",
         outputs,
-        format!("{d} or 1"),
+        format_args!("{d} or 1"),
     )?;
     let wide = d != 1;
     ensure("gemm_gate", wide, "columns of a stream", d, "more")?;

@@ -105,7 +105,7 @@ pub fn rope_kv(
         fits,
         "columns of qkv",
         columns,
-        format!("heads of {head_dim} and 2 x {kv_heads}"),
+        format_args!("heads of {head_dim} and 2 x {kv_heads}"),
     )?;
     check(OP, "width of q's norm", norm.q.weight.cols(), head_dim)?;
     check(OP, "width of k's norm", norm.k.weight.cols(), head_dim)?;
@@ -120,7 +120,7 @@ pub fn rope_kv(
             s.start.saturating_add(s.rows) <= limit,
             "positions",
             s.start + s.rows,
-            format!("at most {limit}"),
+            format_args!("at most {limit}"),
         )?;
     }
     let mut q = cx.tensor(qkv.rows(), columns - 2 * kv_heads * head_dim)?;
@@ -279,7 +279,7 @@ fn launch(
         head_dim <= most,
         "head_dim",
         head_dim,
-        format!("at most {most} on a GPU"),
+        format_args!("at most {most} on a GPU"),
     )?;
     let heads = qkv.cols() / head_dim - 2 * kv_heads;
     let blocks = (heads + 2 * kv_heads).div_ceil(BLOCK_HEADS);

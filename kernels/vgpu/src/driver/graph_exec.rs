@@ -109,18 +109,16 @@ impl State {
             return Err(Code::InvalidValue);
         }
         let nodes = self.exec_nodes(graph)?;
-        let device_launch = flags & flag::DEVICE_LAUNCH != 0;
-        if device_launch && !nodes.iter().all(|node| node.node_type.runs_on_device()) {
+        // What launches from the device need; no kernel here makes any.
+        let on_device = |node: &ExecNode| node.node_type.runs_on_device();
+        if flags & flag::DEVICE_LAUNCH != 0 && (nodes.is_empty() || !nodes.iter().all(on_device)) {
             return Err(Code::InvalidValue);
         }
-        let allocates = |node: &ExecNode| node.node_type == NodeType::MemAlloc;
-        if device_launch || nodes.iter().any(allocates) {
-            let what = if device_launch {
-                "is launched from the device"
-            } else {
-                "allocates"
-            };
-            self.last_fault = format!("a graph that {what}: not on the virtual GPU");
+        if nodes
+            .iter()
+            .any(|node| node.node_type == NodeType::MemAlloc)
+        {
+            self.last_fault = "a graph that allocates: not on the virtual GPU".to_owned();
             return Err(Code::NotSupported);
         }
         Ok(self.execs.insert(GraphExec::new(flags, nodes)))
