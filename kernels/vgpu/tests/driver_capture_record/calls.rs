@@ -211,6 +211,26 @@ impl Stream {
         call!(cuMemsetD8Async(memory.0, 0, BYTES, self.0))
     }
 
+    /// A kernel that does nothing.
+    pub(crate) fn run(self, module: Module) -> Code {
+        let (mut kernel, none) = (null_mut(), null_mut());
+        let named = call!(cuModuleGetFunction(&mut kernel, module.0, c"k".as_ptr()));
+        assert_eq!(named, 0);
+        call!(cuLaunchKernel(
+            kernel,
+            1,
+            1,
+            1,
+            32,
+            1,
+            1,
+            0,
+            self.0,
+            none,
+            null_mut()
+        ))
+    }
+
     pub(crate) fn fill_nothing(self, memory: Memory) -> Code {
         call!(cuMemsetD8Async(memory.0, 0, 0, self.0))
     }
@@ -357,11 +377,18 @@ impl Graph {
 
     /// One of so many host functions, each behind the one before.
     pub(crate) fn captured(functions: usize) -> Graph {
+        Graph::of(|stream| {
+            for _ in 0..functions {
+                assert_eq!(stream.host(), 0);
+            }
+        })
+    }
+
+    /// One of all that `work` queues in a stream.
+    pub(crate) fn of(work: impl FnOnce(Stream)) -> Graph {
         let stream = Stream::new();
         assert_eq!(stream.begin(LOCAL), 0);
-        for _ in 0..functions {
-            assert_eq!(stream.host(), 0);
-        }
+        work(stream);
         let mut graph = null_mut();
         assert_eq!(call!(cuStreamEndCapture(stream.0, &mut graph)), 0);
         Graph(graph)

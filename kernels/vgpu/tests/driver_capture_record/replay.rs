@@ -29,6 +29,8 @@ pub(crate) fn replay(record: &mut Record) {
     dependencies(record);
     record.section("other threads");
     other_threads(record);
+    record.section("launched from the device");
+    device_launches(record);
 }
 
 fn begin_and_end(record: &mut Record) {
@@ -294,4 +296,41 @@ fn other_threads(record: &mut Record) {
     allocate();
     let again = format!("{} {:?}", allocate(), a.end());
     record.show("alloc after spoilt", again);
+}
+
+/// Graphs made to be launched from the device, and launched by the host.
+fn device_launches(record: &mut Record) {
+    const DEVICE_LAUNCH: u64 = 4;
+    let (stream, module, memory) = (Stream::new(), Module::new(), Memory::new());
+    let mut show = |name, work: &dyn Fn(Stream)| {
+        let (code, exec) = Graph::of(work).instantiate(DEVICE_LAUNCH);
+        let launched = match code {
+            0 => {
+                let codes = [
+                    exec.upload(stream),
+                    exec.launch(stream),
+                    stream.synchronize(),
+                ];
+                codes.map(|code| format!(" {code}")).concat()
+            }
+            _ => String::new(),
+        };
+        record.show(
+            &format!("device launch: {name}"),
+            format!("{code}{launched}"),
+        );
+    };
+    let run = |stream: Stream| assert_eq!(stream.run(module), 0);
+    let fill = |stream: Stream| assert_eq!(stream.fill(memory), 0);
+    show("nothing", &|_| ());
+    show("kernel", &run);
+    show("fill", &fill);
+    show("kernel, fill", &|stream| {
+        run(stream);
+        fill(stream);
+    });
+    show("kernel, host", &|stream| {
+        run(stream);
+        assert_eq!(stream.host(), 0);
+    });
 }
