@@ -350,6 +350,7 @@ pub(crate) fn allocate_host() -> Code {
 }
 
 /// A module of one empty kernel.
+#[derive(Clone, Copy)]
 pub(crate) struct Module(CUmodule);
 
 impl Module {
