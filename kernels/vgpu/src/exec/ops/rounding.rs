@@ -47,8 +47,10 @@ pub(crate) fn flush<const FTZ: bool>(x: f32) -> f32 {
 /// A result as instructions write it: one NaN, flushed if asked.
 #[inline(always)]
 pub(crate) fn finish<const FTZ: bool>(x: f32) -> f32 {
-    let x = flush::<FTZ>(x);
-    f32::from_bits(if x.is_nan() { NAN } else { x.to_bits() })
+    let bits = flush::<FTZ>(x).to_bits();
+    // As integers: a compiler may take any NaN for another, and did for roots.
+    let nan = bits & 0x7fff_ffff > 0x7f80_0000;
+    f32::from_bits(if nan { NAN } else { bits })
 }
 
 /// `x` clamped to 0..1, where NaN becomes +0.
