@@ -1,7 +1,7 @@
 //! Single-precision arithmetic (PTX ISA 9.7.3).
 
 use super::rounding::{
-    Rounding, finish, flush, narrow, narrow_flushed, quotient_to_odd, root_to_odd, saturate,
+    Rounding, finish, flush, narrow, narrow_flushed, quotient_to_odd, root, root_to_odd, saturate,
     signed_zero, sum_to_odd,
 };
 use crate::code::Opcode;
@@ -101,7 +101,7 @@ fn rounding(op: &Opcode<'_>, ftz: bool) -> Option<Alu> {
         _ if sat => return None,
         "div" => rounded!(mode, ftz, |a, b| { a / b }, M { quotient_to_odd(a, b) }),
         "rcp" => rounded!(mode, ftz, |a| { 1.0 / a }, M { quotient_to_odd(1.0, a) }),
-        "sqrt" => rounded!(mode, ftz, |a| { a.sqrt() }, M { root_to_odd(a) }),
+        "sqrt" => rounded!(mode, ftz, |a| { root(a) }, M { root_to_odd(a) }),
         _ => return None,
     };
     Some(alu.then(sat.then(saturation)))
