@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
 use bytes::Bytes;
-use gamut_kernels::ops::{attention_paged, gemm, gemm_f32, rms_norm};
+use gamut_kernels::ops::{Qkv, attention, attention_paged, gemm, rms_norm};
 use gamut_kernels::{Context, DType, Device, Host, KvCache, Linear, Result, Sequence, Weight};
 use gamut_tests::virtual_gpu;
 use std::sync::Arc;
@@ -82,11 +82,24 @@ fn what_another_device_holds_is_refused() {
 fn another_type_than_the_devices_is_refused() {
     let device = virtual_gpu(DType::BF16);
     let cx = context(&device);
-    let x = cx.upload_f32(&[1.0; 8], 8).unwrap();
-    let linear = Linear::new(weight(4, 8, 1.0), None).unwrap();
+    let operand = cx.upload(&[1.0; 8], 8).unwrap();
+    let stream = cx.upload_f32(&[1.0; 8], 8).unwrap();
+    let norm = gamut_kernels::ops::RmsNorm {
+        weight: weight(1, 8, 1.0),
+        eps: 1e-6,
+    };
     assert_eq!(
-        message(gemm_f32(&cx, &x, &linear)),
-        "gemm_f32: type of x is f32, expected bf16"
+        message(rms_norm(&cx, &operand, &norm)),
+        "rms_norm: type of x is bf16, expected f32"
+    );
+    let problem = Qkv {
+        q: operand.view(),
+        k: stream.view(),
+        v: operand.view(),
+    };
+    assert_eq!(
+        message(attention(&cx, 1, &[problem])),
+        "attention: type of k is f32, expected bf16"
     );
 }
 

@@ -55,8 +55,8 @@ fn verify_counts_what_kernels_do_against_their_contracts() {
     assert_eq!(run_json.code, Some(0), "{}", run_json.stderr);
     let report = run_json.json();
     // Every element is read or written once, sixteen bytes a lane.
-    let pool = counters(&report, "avg_pool", "1500x64 to 750");
-    let bytes = (1500 + 750) * 64 * 2;
+    let pool = counters(&report, "avg_pool", "1500x64 of 64 to 750");
+    let bytes = (1500 + 750) * 64 * 4;
     assert_eq!(pool["contract"]["bytes"], bytes);
     assert_eq!(pool["moved_bytes"], bytes);
     assert_eq!(pool["touched_bytes"], bytes);
@@ -64,9 +64,9 @@ fn verify_counts_what_kernels_do_against_their_contracts() {
     // One tile of 128 by 128, two steps of 64 deep.
     let gemm = counters(&report, "gemm", "97x80x100 bf16");
     assert_eq!(gemm["contract"]["operations"], 2 * 97 * 80 * 100);
-    // Two matrices are stacked, of which the first, of 66 outputs, has a bias.
-    let elements = 97 * 80 + 80 * 100 + 66 + 97 * 100;
-    assert_eq!(gemm["contract"]["bytes"], 2 * elements);
+    // Two matrices are stacked, of which the first, of 66 outputs, has a bias, in f32.
+    let bytes = 2 * (97 * 80 + 80 * 100 + 97 * 100) + 4 * 66;
+    assert_eq!(gemm["contract"]["bytes"], bytes);
     assert_eq!(gemm["matrix_operations"], 2 * 128 * 128 * 128);
     let launches = gemm["launches"].as_array().unwrap();
     assert_eq!(launches.len(), 1);
@@ -76,7 +76,7 @@ fn verify_counts_what_kernels_do_against_their_contracts() {
     assert!(lines.iter().any(|line| line["source"]["file"] == "gemm.cu"));
     // Sums leave in f32.
     let logits = counters(&report, "gemm_f32", "97x80x100 bf16");
-    assert_eq!(logits["contract"]["bytes"], 2 * elements + 2 * 97 * 100);
+    assert_eq!(logits["contract"]["bytes"], bytes + 2 * 97 * 100);
     let kernels = report["coverage"].as_array().unwrap();
     assert!(kernels.iter().any(|kernel| kernel["kernel"] == "rope_kv"));
 
@@ -84,10 +84,12 @@ fn verify_counts_what_kernels_do_against_their_contracts() {
     let run_text = run(&home, NEWEST, line);
     assert_eq!(run_text.code, Some(0), "{}", run_text.stderr);
     let text = run_text.text();
-    let row = text.lines().find(|row| row.starts_with("  1500x64 to 750"));
+    let row = text
+        .lines()
+        .find(|row| row.starts_with("  1500x64 of 64 to 750"));
     let cells: Vec<&str> = row.unwrap().split_whitespace().collect();
     let ratios = [
-        "281.2", "KiB", "281.2", "KiB", "1.00", "1.00", "1.00", "-", "-", "0",
+        "562.5", "KiB", "562.5", "KiB", "1.00", "1.00", "1.00", "-", "-", "0",
     ];
     assert!(cells.ends_with(&ratios), "{cells:?}");
     assert!(text.contains("lines of PTX in"), "{text}");

@@ -296,8 +296,8 @@ fn cases() -> Vec<Case> {
     plain.into_iter().chain(unaligned).chain([filled]).collect()
 }
 
-/// Rows of sequences at `spans`, {start, rows}, alone or filled up to a bucket. `q` is behind `apart`
-/// columns of NaN.
+/// Rows of sequences at `spans`, {start, rows}, alone or filled up to a bucket. `q` is behind
+/// `apart` columns of NaN.
 fn case(
     sizes: Heads,
     spans: &'static [(usize, usize)],

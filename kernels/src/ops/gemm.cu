@@ -145,8 +145,8 @@ __device__ inline void multiply_stage(Accumulator (&sums)[T::A][T::B], const ele
 #endif
 }
 
-// An epilogue says what becomes of N neighbouring products of a row, biases added, N to 16 bytes of
-// an output of type Out; `count` of them lie inside the matrix. PARTS: matrices stacked in W that an
+// An epilogue says what becomes of N neighbouring products of a row, biases added, 16 bytes of an
+// output of type Out; `count` of them lie inside the matrix. PARTS: matrices stacked in W that an
 // output needs. ONE_ROW: W has a single row, whose products serve every column.
 template <class Out_>
 struct Linear {
