@@ -215,9 +215,9 @@ struct Block {
 };
 
 // Attention of `rows` queries, up to 64, of a head by a block of 128 threads. `keys` is how many
-// keys there are, not 0, `block_at(i)` has those from 64 i on, and `seen(row)` is how many of them,
-// from the first on, a row sees: at least one, and no fewer than the row before. `y` is where the
-// first row's result goes; see `store_pair`.
+// keys there are, `block_at(i)` has those from 64 i on, and `seen(row)` is how many of them, from
+// the first on, a row sees: at least one, and no fewer than the row before. `y` is where the first
+// row's result goes; see `store_pair`.
 // Shared: the tiles of keys and of values, [64][PITCH] elements each.
 template <class BlockAt, class Seen>
 __device__ __forceinline__ void attend(element* y, int y_stride, const Matrix& q, int rows,
@@ -238,8 +238,7 @@ __device__ __forceinline__ void attend(element* y, int y_stride, const Matrix& q
     load_queries(queries, value_tile + warp_row * PITCH);
 
     Rows gathered;
-    int first = 0;
-    do {
+    for (int first = 0; first < keys; first += KEYS) {
         const int left = keys - first;
         wait_copies<0>();
         __syncthreads();  // The keys are there, the values' tile is free.
@@ -261,8 +260,7 @@ __device__ __forceinline__ void attend(element* y, int y_stride, const Matrix& q
         commit_copies();
         weigh(gathered, scores);
         add_values(gathered, scores, value_tile);
-        first += KEYS;
-    } while (first < keys);
+    }
 
 #pragma unroll
     for (int half = 0; half < 2; half++) {

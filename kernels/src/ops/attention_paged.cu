@@ -107,10 +107,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     load_tile<WARP_ROWS, THREADS>(query_tile, any_matrix(q, HEAD_DIM), count);
 
     const int parts = div_up(min(keys, SPLIT), KEYS), warp_keys = keys - warp * KEYS;
-    // A warp without a page knows of the last one.
-    const int index = sequences[sequence].w + split * WARPS + min(warp, parts - 1);
-    const Block page = page_block(kv_layer, pages[index], kv_heads, kv_head);
+    Block page = {};
     if (warp < parts) {
+        const int index = sequences[sequence].w + split * WARPS + warp;
+        page = page_block(kv_layer, pages[index], kv_heads, kv_head);
         load_tile<KEYS, WARP>(tile, page.keys, warp_keys);
     }
     commit_copies();
