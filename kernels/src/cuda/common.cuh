@@ -65,8 +65,6 @@ __device__ inline element to_element(float x) {
     from_float(y, x);
     return y;
 }
-// What is left of `x` after a trip through memory.
-__device__ inline float round_to_element(float x) { return to_float(to_element(x)); }
 
 // Elements of a 16-byte access.
 constexpr int VECTOR = 16 / sizeof(element);

@@ -6,7 +6,7 @@
 //! Source: Vaswani et al., arXiv 1706.03762, section 3.2.
 
 use super::Op;
-use crate::case::{Case, Inputs, Trial};
+use crate::case::{Case, Inputs, Trial, behind_nan};
 use crate::cuda::{Arg, CudaSource, Define, Grid, Launcher};
 use crate::error::{Result, check, ensure};
 use crate::host::softmax::{Attention, scratch_len};
@@ -266,7 +266,7 @@ fn case(
         let mut inputs = Inputs::new(cx, (tq * tk + head_dim) as u64);
         let mut draw = |rows: usize, apart: usize| {
             let values = inputs.normal(rows * width, 1.5);
-            let x = behind_nan(cx, &values, width, apart)?;
+            let x = cx.upload(&behind_nan(&values, width, apart), width + apart)?;
             Ok((reference::widen(&values), x))
         };
         let mut problems = Vec::new();
@@ -297,17 +297,4 @@ fn case(
     })
     // The error of a score, a sum of products, is that of the weight's logarithm.
     .f32(2e-5)
-}
-
-/// A matrix of `cols` columns behind `apart` ones of NaN.
-pub(super) fn behind_nan(
-    cx: &Context,
-    values: &[f32],
-    cols: usize,
-    apart: usize,
-) -> Result<Tensor> {
-    let nan = vec![f32::NAN; apart];
-    let rows = values.chunks_exact(cols);
-    let values: Vec<f32> = rows.flat_map(|row| [&nan, row].concat()).collect();
-    cx.upload(&values, cols + apart)
 }

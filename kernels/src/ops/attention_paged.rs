@@ -6,13 +6,11 @@
 //! Sources: Ainslie et al., arXiv 2305.13245 (grouped queries); Kwon et al., arXiv 2309.06180
 //! (pages).
 
-use super::attention::{
-    HEAD_DIMS, THREADS, behind_nan, block_products, define_head_dim, shared_rows,
-};
-use super::rope_kv::Pages;
-use super::{Op, Source};
+use super::Op;
+use super::attention::{HEAD_DIMS, THREADS, block_products, define_head_dim, shared_rows};
+use super::rope_kv::{Pages, case_batch};
 use crate::batch::SPLIT;
-use crate::case::{Case, Inputs, Trial};
+use crate::case::{Case, Inputs, Trial, behind_nan};
 use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, ensure};
 use crate::host::softmax::{Attention, BLOCK, scratch_len};
@@ -333,7 +331,8 @@ fn case(
         }
         let nothing = (all - rows) * heads * head_dim;
         q.extend(inputs.normal(nothing, 1.5));
-        let q = behind_nan(cx, &q, heads * head_dim, apart)?;
+        let width = heads * head_dim;
+        let q = cx.upload(&behind_nan(&q, width, apart), width + apart)?;
         // A GPU gives zeros for rows that only fill up; the host does not go there.
         let (shown, zeros) = if cx.is_gpu() {
             (all, nothing)
@@ -343,15 +342,8 @@ fn case(
         Ok(Trial::new(
             move |cx| {
                 let sequences = pages.batch(spans);
-                let mut tables;
-                let batch = match bucket {
-                    None => cx.batch(&sequences)?,
-                    Some(bucket) => {
-                        tables = cx.table_memory(bucket.table_len())?;
-                        let (known, sources) = ((&kv, 1), vec![Source::Token(0); rows]);
-                        Batch::in_bucket(bucket, &mut tables, known, &sequences, &sources)?
-                    }
-                };
+                let mut tables = None;
+                let batch = case_batch(cx, &sequences, bucket, &kv, &mut tables)?;
                 let q = q.columns(apart, heads * head_dim);
                 let y = attention_paged(cx, q, &batch, &kv, 1)?;
                 y.rows_from(0, shown).to_vec()

@@ -370,15 +370,8 @@ fn case(
             move |cx| {
                 let x = cx.upload_f32(&qkv, columns)?;
                 let sequences = pages.batch(spans);
-                let mut tables;
-                let batch = match bucket {
-                    None => cx.batch(&sequences)?,
-                    Some(bucket) => {
-                        tables = cx.table_memory(bucket.table_len())?;
-                        let (known, sources) = ((&kv, 1), vec![Source::Token(0); rows]);
-                        Batch::in_bucket(bucket, &mut tables, known, &sequences, &sources)?
-                    }
-                };
+                let mut tables = None;
+                let batch = case_batch(cx, &sequences, bucket, &kv, &mut tables)?;
                 let q = rope_kv(cx, &x, &batch, &norm, &rope, &mut kv, 1)?;
                 let mut out = q.rows_from(0, rows).to_vec()?;
                 let mut written = Vec::new();
@@ -440,4 +433,20 @@ impl Pages {
         };
         spans.iter().zip(&self.0).map(sequence).collect()
     }
+}
+
+/// The batch of a case: of the sequences alone, or filled up to a bucket, whose tables are lent.
+pub(super) fn case_batch<'a>(
+    cx: &Context,
+    sequences: &'a [Sequence<'a>],
+    bucket: Option<Bucket>,
+    kv: &KvCache,
+    tables: &'a mut Option<Tensor>,
+) -> Result<Batch<'a>> {
+    let Some(bucket) = bucket else {
+        return cx.batch(sequences);
+    };
+    let tables = tables.insert(cx.table_memory(bucket.table_len())?);
+    let sources = vec![Source::Token(0); sequences.len()];
+    Batch::in_bucket(bucket, tables, (kv, 1), sequences, &sources)
 }

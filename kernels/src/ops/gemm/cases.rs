@@ -3,7 +3,7 @@
 use super::{
     Epilogue, gemm, gemm_add, gemm_f32, gemm_gate, gemm_gelu, gemm_swiglu, reference as formula,
 };
-use crate::case::{Case, Inputs, Trial};
+use crate::case::{Case, Inputs, Trial, behind_nan};
 use crate::weight::Linear;
 use crate::{DType, reference};
 
@@ -120,7 +120,7 @@ impl Layer {
             // The last columns of wider rows, such that the gate's second stream begins at a vector.
             let lead = if stream { n.next_multiple_of(4) - n } else { 0 };
             let device_x = match stream {
-                true => cx.upload_f32(&wider(&x, k, lead), lead + k)?,
+                true => cx.upload_f32(&behind_nan(&x, k, lead), lead + k)?,
                 false => cx.upload(&x, k)?,
             };
             let [x64, rounded64, before64] = [&x, &rounded, &before].map(|x| reference::widen(x));
@@ -151,10 +151,4 @@ impl Layer {
             Epilogue::Store | Epilogue::Gelu => case,
         }
     }
-}
-
-/// Rows with `lead` columns more at the front.
-fn wider(x: &[f32], cols: usize, lead: usize) -> Vec<f32> {
-    let row = |row: &[f32]| [&vec![0.5; lead], row].concat();
-    x.chunks_exact(cols).flat_map(row).collect()
 }
