@@ -58,6 +58,20 @@ impl KvCache {
             .fold(2, usize::saturating_mul)
     }
 
+    /// Fills all pages with zeros. Copies of whole pages also take slots that nobody wrote, which a
+    /// virtual GPU reports as an error, unless the cache was cleared once.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn clear(&mut self) -> Result<()> {
+        self.data.fill(0)
+    }
+
+    /// Layers.
+    pub(crate) fn layers(&self) -> usize {
+        self.layers
+    }
+
     /// Pages of the cache.
     pub fn pages(&self) -> usize {
         self.pages
@@ -114,6 +128,21 @@ impl KvCache {
         for (head, x) in heads.chain(values.chunks_exact(head_dim)).enumerate() {
             data[(first + head * PAGE) * head_dim..][..head_dim].copy_from_slice(x);
         }
+    }
+
+    /// Elements of a page in one layer.
+    pub(crate) fn page_len(&self) -> usize {
+        2 * self.kv_heads * PAGE * self.head_dim
+    }
+
+    /// All elements, to write, on the host; none on a dry run.
+    pub(crate) fn data_mut(&mut self) -> &mut [f32] {
+        self.data.data_mut()
+    }
+
+    /// The pages of all layers.
+    pub(crate) fn all(&self) -> View<'_> {
+        self.data.view()
     }
 
     /// The pages of a layer, to be read by a kernel.

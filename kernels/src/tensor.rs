@@ -215,10 +215,16 @@ impl Tensor {
 
     /// Fills the tensor with NaN.
     pub(crate) fn poison(&mut self) -> Result<()> {
-        self.region.data_mut().fill(f32::NAN);
+        // All ones is a NaN in every type.
+        self.fill(u8::MAX)
+    }
+
+    /// Fills the tensor with a byte.
+    pub(crate) fn fill(&mut self, byte: u8) -> Result<()> {
+        let value = f32::from_ne_bytes([byte; size_of::<f32>()]);
+        self.region.data_mut().fill(value);
         match self.region.device() {
-            // All ones is a NaN in every type.
-            Some((block, offset)) => block.fill(offset, self.region.len(), u8::MAX),
+            Some((block, offset)) => block.fill(offset, self.region.len(), byte),
             None => Ok(()),
         }
     }

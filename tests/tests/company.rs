@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
 use gamut_kernels::ops::{
-    Qkv, attention, gemm, gemm_add, gemm_f32, gemm_gate, gemm_gelu, gemm_swiglu,
+    Qkv, attention, copy_pages, gemm, gemm_add, gemm_f32, gemm_gate, gemm_gelu, gemm_swiglu,
 };
 use gamut_kernels::{Context, DType, KvCache, Linear, Result, Sequence, Tensor};
 use gamut_tests::layer::{AttentionLayer, sequence, weight};
@@ -140,6 +140,27 @@ fn a_prompt_is_the_same_in_any_chunks() {
                 assert!(rows == *expected, "{dtype} {chunks:?}, company {company}");
             }
         }
+    }
+}
+
+/// A sequence that goes on in a copy of its last page, which is not full, beside the first one.
+#[test]
+fn a_copied_page_is_gone_on_from_alike() {
+    for dtype in [DType::BF16, DType::F32] {
+        let device = virtual_gpu(dtype);
+        let own = Context::new(&device, ROOM).unwrap();
+        let cx = Context::new(&device, ROOM).unwrap();
+        let layer = AttentionLayer::new(&device, &own);
+        let mut kv = layer.cache(&own, 4);
+        kv.clear().unwrap();
+        let prompt = [sequence(&[2, 0], 0, 70, false)];
+        attend(&cx, &layer, &mut kv, &prompt, 70, 0);
+        copy_pages(&cx, &mut kv, &[(0, 3), (2, 1)]).unwrap();
+        let [first, second, third] = [[2, 0], [2, 3], [1, 3]].map(|pages| {
+            let next = [sequence(&pages, 70, 1, true)];
+            attend(&cx, &layer, &mut kv, &next, 1, 70)
+        });
+        assert!(first == second && first == third, "{dtype}");
     }
 }
 

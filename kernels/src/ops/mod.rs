@@ -12,6 +12,7 @@ mod attention;
 mod attention_paged;
 mod avg_pool;
 mod conv_stem;
+mod copy_pages;
 mod embed;
 mod gather;
 mod gemm;
@@ -26,6 +27,7 @@ pub use attention::{Qkv, attention};
 pub use attention_paged::attention_paged;
 pub use avg_pool::avg_pool;
 pub use conv_stem::{ConvStem, TAPS, conv_stem};
+pub use copy_pages::copy_pages;
 pub use embed::{Source, embed};
 pub use gather::gather;
 pub use gemm::{gemm, gemm_add, gemm_f32, gemm_gate, gemm_gelu, gemm_swiglu};
@@ -77,6 +79,7 @@ pub fn registry() -> Vec<Op> {
         gather::GATHER,
         gemm::GEMM_F32,
         sample::SAMPLE,
+        copy_pages::COPY_PAGES,
         random::RANDOM,
     ]
 }
