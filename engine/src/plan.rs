@@ -118,10 +118,8 @@ pub(crate) fn dry_decode(
     let (sampling, history) = (Sampling::default(), History::default());
     let position = (start + rows) as u64;
     let draw = Draw {
-        sampling: &sampling,
-        history: &history,
-        position,
         alternatives: MAX_LOGPROBS.min(model.config().text.vocab_size),
+        ..Draw::new(&sampling, &history, position)
     };
     sample(&cx, &logits, &[draw])?;
     drop((logits, batch));

@@ -367,12 +367,9 @@ impl Generation<'_> {
 
     /// How the token at `position` is drawn.
     fn draw<'a>(history: &'a History, params: &'a SamplingParams, position: usize) -> Draw<'a> {
-        let (sampling, alternatives) = (&params.sampling, params.logprobs);
         Draw {
-            sampling,
-            history,
-            position: position as u64,
-            alternatives,
+            alternatives: params.logprobs,
+            ..Draw::new(&params.sampling, history, position as u64)
         }
     }
 

@@ -70,6 +70,32 @@ impl Random {
         }
     }
 
+    /// Seldom a token.
+    fn given(&mut self) -> Option<u32> {
+        let token = self.token();
+        self.next().is_multiple_of(5).then_some(token)
+    }
+
+    /// Sometimes a set of tokens, of most of them or few.
+    fn allowed(&mut self) -> Option<Vec<u32>> {
+        let words = VOCABULARY.div_ceil(32);
+        let set = match self.next() % 4 {
+            0 => (0..words)
+                .map(|_| self.next() as u32 | self.next() as u32)
+                .collect(),
+            1 => {
+                let mut set = vec![0; words];
+                for _ in 0..30 {
+                    let token = self.token();
+                    set[token as usize / 32] |= 1 << (token % 32);
+                }
+                set
+            }
+            _ => return None,
+        };
+        Some(set)
+    }
+
     fn history(&mut self) -> History {
         let prompt: Vec<u32> = (0..200).map(|_| self.token()).collect();
         let mut history = History::new(&prompt);
@@ -104,13 +130,15 @@ fn the_same_logits_give_the_same_token_on_every_device() {
         let setups: Vec<(Sampling, History)> = (0..ROWS)
             .map(|_| (random.sampling(), random.history()))
             .collect();
+        let sets: Vec<Option<Vec<u32>>> = (0..ROWS).map(|_| random.allowed()).collect();
         let draws: Vec<Draw<'_>> = setups
             .iter()
-            .map(|(sampling, history)| Draw {
-                sampling,
-                history,
-                position: random.next(),
+            .zip(&sets)
+            .map(|((sampling, history), allowed)| Draw {
                 alternatives: random.one_of(&[0, 0, 1, 20, 256]),
+                given: random.given(),
+                allowed: allowed.as_deref(),
+                ..Draw::new(sampling, history, random.next())
             })
             .collect();
         let [expected, found] = [&host, &gpu].map(|device| {
@@ -127,6 +155,11 @@ fn the_same_logits_give_the_same_token_on_every_device() {
                 draw.sampling,
                 draw.alternatives
             );
+            assert!(draw.given.is_none_or(|token| token == found.token));
+            let allows =
+                |set: &[u32]| set[found.token as usize / 32] >> (found.token % 32) & 1 == 1;
+            let allowed = draw.given.is_some() || draw.allowed.is_none_or(allows);
+            assert!(allowed, "round {round}: {}", found.token);
             tokens.insert(found.token);
         }
     }

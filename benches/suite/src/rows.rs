@@ -217,12 +217,7 @@ fn decode(text: &TextConfig, sizes: &Sizes, batch: usize) -> Vec<Row> {
                 ..Sampling::default()
             };
             let history = History::default();
-            let draw = |position| Draw {
-                sampling: &sampling,
-                history: &history,
-                position,
-                alternatives: 0,
-            };
+            let draw = |position| Draw::new(&sampling, &history, position);
             let draws: Vec<Draw<'_>> = (0..batch as u64).map(draw).collect();
             bench.run(cx, &mut || done(sample(cx, &logits, &draws)))
         },

@@ -107,7 +107,6 @@ __device__ __forceinline__ void score(Scores& scores, const Queries& queries, co
     }
 }
 
-__device__ inline float minus_infinity() { return __int_as_float(0xff800000); }
 
 // Hides all but the first `seen` keys of the block from the lane's two rows.
 __device__ __forceinline__ void mask(Scores& scores, const int (&seen)[2]) {

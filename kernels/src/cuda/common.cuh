@@ -217,6 +217,7 @@ __device__ inline float block_max(float x) {
     return block_reduce<THREADS, Max>(x);
 }
 
+__device__ inline float minus_infinity() { return __int_as_float(0xff800000); }
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ inline float silu(float x) { return x * sigmoid(x); }
 // The exact form, x times the normal distribution function.

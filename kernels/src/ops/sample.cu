@@ -4,7 +4,7 @@
 // Grid (rows), 1024 threads, no dynamic shared memory. `out` [rows, 2 + 2 most]: the token, or -1
 // if a logit is NaN, or -2 if no greatest is finite, with its log-probability; then as many of the
 // most probable tokens as the row asks for, likewise. `adjusted` [rows, vocabulary]: scratch for
-// rows with bias or penalties. A vocabulary has less than 2^20 tokens.
+// rows with bias, penalties or a set of allowed tokens. A vocabulary has less than 2^20 tokens.
 #include "common.cuh"
 
 constexpr int THREADS = 1024;
@@ -20,7 +20,7 @@ constexpr int ALTERNATIVES = 256;
 // Bits of a token in a key.
 constexpr int TOKEN_BITS = 20;
 
-// As `Row::words` writes it.
+// As `Parameters` writes it.
 struct Row {
     u64 share;    // top_p in units of 2^-32
     u64 uniform;  // random bits
@@ -34,6 +34,8 @@ struct Row {
     int alternatives;
     int first_entry;
     int entries;
+    int given;    // the token, or -1 if it is to be chosen
+    int allowed;  // the row's set of tokens, or -1 for all
 };
 
 // A token with bias or history.
@@ -257,7 +259,7 @@ __device__ void most_probable(float* out, const float* logits,
 extern "C" __global__ void __launch_bounds__(THREADS)
 sample(float* __restrict__ out, int out_stride, const float* __restrict__ logits, int stride,
        float* adjusted, const Row* __restrict__ rows, const Entry* __restrict__ entries,
-       int vocabulary) {
+       const u32* __restrict__ allowed, int vocabulary) {
     const Row row = rows[blockIdx.x];
     logits += (size_t)blockIdx.x * stride;
     out += (size_t)blockIdx.x * out_stride;
@@ -265,10 +267,13 @@ sample(float* __restrict__ out, int out_stride, const float* __restrict__ logits
     const float greatest = most == ~0ull ? 0.0f : logits[token_of(most)];
     const float* a = logits;
     u64 most_adjusted = most;
-    if (row.entries > 0) {
+    if (row.entries > 0 || row.allowed >= 0) {
         float* own = adjusted + (size_t)blockIdx.x * vocabulary;
+        allowed += (size_t)row.allowed * div_up(vocabulary, 32);
         for (int i = threadIdx.x; i < vocabulary; i += THREADS) {
-            own[i] = logits[i];
+            // Neither bias nor penalties bring minus infinity back.
+            const bool kept = row.allowed < 0 || allowed[i / 32] >> i % 32 & 1;
+            own[i] = kept ? logits[i] : minus_infinity();
         }
         __syncthreads();
         for (int i = threadIdx.x; i < row.entries; i += THREADS) {
@@ -294,8 +299,8 @@ sample(float* __restrict__ out, int out_stride, const float* __restrict__ logits
         }
         return;
     }
-    int token = token_of(most_adjusted);
-    if (!row.greedy) {
+    int token = row.given >= 0 ? row.given : token_of(most_adjusted);
+    if (row.given < 0 && !row.greedy) {
         Mass mass = {top, row.temperature, row.min_p, 0};
         if (row.top_k > 0 && row.top_k < vocabulary) {
             mass.cut = select(a, vocabulary, row.top_k, Count());

@@ -6,6 +6,7 @@
 //! a = x + bias                                    of the tokens that have one
 //! a = a / repetition_penalty if a > 0, else a * repetition_penalty    seen in prompt or output
 //! a = a - frequency_penalty * count - presence_penalty                generated count > 0 times
+//! a = -inf                                        of the tokens that are not allowed
 //! token = the greatest a                          if temperature < 1e-5, or else
 //! w = floor(2^44 exp((a - max a) / temperature))
 //! w = 0  where exp(..) < min_p                    min_p
@@ -19,7 +20,8 @@
 //! the same in any order: with the shared `exp`, the same logits give the same token on every device.
 //!
 //! Log-probabilities are those of the model, `x - ln(sum exp x)`, before all of the above (vLLM's
-//! `raw_logprobs`). Tokens of logit minus infinity are never chosen.
+//! `raw_logprobs`). Tokens of logit minus infinity are never chosen. A token that is given is not
+//! chosen by any of this, only reported as if it were.
 
 use super::Op;
 use crate::cuda::{CudaSource, Grid};
@@ -28,23 +30,10 @@ use crate::host::cut::{Cut, order};
 use crate::host::math;
 use crate::host::simd::{Kernel, LANES, Simd};
 use crate::tensor::{Tensor, View};
-use crate::{Context, History, Host, Sampling, Work, philox};
+use crate::{Context, Host, Sampling, Work, philox};
+use draw::{Parameters, allowed_words, share};
 
-/// What one row of logits is to be sampled with.
-#[derive(Clone, Copy, Debug)]
-pub struct Draw<'a> {
-    /// The request's parameters.
-    pub sampling: &'a Sampling,
-    /// The tokens before.
-    pub history: &'a History,
-    /// The place of the token in its sequence; with the seed it fixes the random number.
-    pub position: u64,
-    /// How many of the most probable tokens to report.
-    pub alternatives: usize,
-}
-
-/// The most alternatives that can be reported.
-pub const MOST_ALTERNATIVES: usize = 256;
+pub use draw::{Draw, MOST_ALTERNATIVES};
 
 /// A chosen token.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,8 +49,8 @@ pub struct Sampled {
 /// A token for each row of `logits`, `[B, V]`, chosen as `draws` has it for that row.
 ///
 /// # Errors
-/// If a parameter is impossible, a token unknown or `V` not below 2^20; if a logit is NaN, or
-/// no token of a row can be chosen, naming the row.
+/// If a parameter is impossible, a token unknown, a set of allowed tokens of another length or `V`
+/// not below 2^20; if a logit is NaN, or no token of a row can be chosen, naming the row.
 pub fn sample<'a>(
     cx: &Context,
     logits: impl Into<View<'a>>,
@@ -75,20 +64,24 @@ pub fn sample<'a>(
     let range = "1 to 2^20 - 1";
     ensure("sample", possible, "vocabulary", vocabulary, range)?;
     for draw in draws {
-        draw.sampling.check(vocabulary)?;
-        draw.history.check(vocabulary)?;
-        let (n, most) = (draw.alternatives, MOST_ALTERNATIVES.min(vocabulary));
-        let expected = format_args!("at most {most}");
-        ensure("sample", n <= most, "alternatives", n, expected)?;
+        draw.check(vocabulary)?;
     }
     let most = draws.iter().map(|d| d.alternatives).max().unwrap_or(0);
     let mut out = cx.tensor_f32(rows, PAIR * (1 + most))?;
     let mut scratch = cx.host_scratch_for(rows, 2 * vocabulary)?;
-    let Parameters { words, entries } = Parameters::new(draws);
+    let Parameters {
+        mut words,
+        entries,
+        allowed,
+    } = Parameters::new(draws);
+    // A dry run makes room for bias, penalties and sets of allowed tokens.
+    if cx.is_dry() {
+        words.resize(allowed + rows * allowed_words(vocabulary), 0);
+    }
     let parameters = cx.table(words)?;
     let parameters = parameters.indices();
-    // A dry run makes room for bias and penalties.
-    let adjusts = cx.is_dry() || draws.iter().any(|d| d.sampling.adjusts());
+    let behind = |start| parameters.part(start..parameters.len());
+    let adjusts = cx.is_dry() || draws.iter().any(Draw::adjusts);
     let adjusted = cx.device_scratch(if adjusts { rows } else { 0 }, vocabulary)?;
     // Two exponentials a logit.
     let work = Work::new(
@@ -112,7 +105,8 @@ pub fn sample<'a>(
                     logits.stride().into(),
                     (&adjusted).into(),
                     parameters.into(),
-                    parameters.part(entries..parameters.len()).into(),
+                    behind(entries).into(),
+                    behind(allowed).into(),
                     vocabulary.into(),
                 ],
             )
@@ -203,12 +197,13 @@ impl Kernel for Choose<'_> {
             pairs[0][0] = NO_TOKEN;
             return;
         }
-        let token = match draw.sampling.is_greedy() {
-            true => adjusted
+        let token = match draw.given {
+            Some(token) => token as usize,
+            None if draw.sampling.is_greedy() => adjusted
                 .iter()
                 .position(|a| *a == greatest_adjusted)
                 .unwrap_or(0),
-            false => {
+            None => {
                 let (t, min_p) = (draw.sampling.temperature, draw.sampling.min_p);
                 weigh(s, adjusted, greatest_adjusted, t, min_p, weights);
                 restrict(adjusted, draw.sampling, weights);
@@ -228,10 +223,10 @@ impl Kernel for Choose<'_> {
     }
 }
 
-/// The logits after bias and penalties, in `scratch` if there are any.
+/// The logits after bias, penalties and bans, in `scratch` if there are any.
 fn adjust<'a>(logits: &'a [f32], draw: Draw<'_>, scratch: &'a mut [f32]) -> &'a [f32] {
     let sampling = draw.sampling;
-    if !sampling.adjusts() {
+    if !draw.adjusts() {
         return logits;
     }
     scratch.copy_from_slice(logits);
@@ -247,6 +242,14 @@ fn adjust<'a>(logits: &'a [f32], draw: Draw<'_>, scratch: &'a mut [f32]) -> &'a 
         if *generated > 0 {
             *a = sampling.frequency_penalty.mul_add(-(*generated as f32), *a);
             *a -= sampling.presence_penalty;
+        }
+    }
+    let tokens = scratch.chunks_mut(u32::BITS as usize);
+    for (a, allowed) in tokens.zip(draw.allowed.unwrap_or_default()) {
+        for (bit, a) in a.iter_mut().enumerate() {
+            if allowed >> bit & 1 == 0 {
+                *a = f32::NEG_INFINITY;
+            }
         }
     }
     scratch
@@ -291,11 +294,6 @@ fn mass(weight: f32) -> u64 {
 #[inline(always)]
 fn total(weights: &[f32]) -> u64 {
     weights.iter().map(|w| mass(*w)).sum()
-}
-
-/// A share of probability in units of 2^-32.
-fn share(top_p: f32) -> u64 {
-    (top_p * (1u64 << 32) as f32) as u64
 }
 
 /// Zeroes the weights that `top_k` and `top_p` leave out.
@@ -345,69 +343,6 @@ const CUDA: CudaSource = CudaSource {
 /// Threads of a row's block.
 const THREADS: u32 = 1024;
 
-/// What the kernel reads of the draws: a record for each row, and the tokens with bias or history.
-struct Parameters {
-    words: Vec<i32>,
-    /// Where the tokens begin, in words.
-    entries: usize,
-}
-
-impl Parameters {
-    fn new(draws: &[Draw<'_>]) -> Parameters {
-        let (mut rows, mut entries) = (Vec::new(), Vec::new());
-        for draw in draws {
-            let sampling = draw.sampling;
-            let first = entries.len();
-            entries.extend(entries_of(draw));
-            let wide = [
-                share(sampling.top_p),
-                philox::bits(sampling.seed, draw.position),
-            ];
-            rows.extend(wide.iter().flat_map(|x| [*x as i32, (*x >> 32) as i32]));
-            let floats = [
-                sampling.temperature,
-                sampling.min_p,
-                sampling.repetition_penalty,
-                sampling.presence_penalty,
-                sampling.frequency_penalty,
-            ];
-            rows.extend(floats.map(|x| x.to_bits() as i32));
-            let sizes = [
-                usize::from(sampling.is_greedy()),
-                // Beyond any vocabulary, all are wanted.
-                sampling.top_k.min(i32::MAX as usize),
-                draw.alternatives,
-                first,
-                entries.len() - first,
-            ];
-            rows.extend(sizes.map(|x| x as i32));
-        }
-        Parameters {
-            entries: rows.len(),
-            words: [rows, entries.concat()].concat(),
-        }
-    }
-}
-
-/// Every token with a bias or a history, once: `{token, bias, whether seen, times generated}`.
-fn entries_of(draw: &Draw<'_>) -> Vec<[i32; 4]> {
-    let sampling = draw.sampling;
-    let mut entries: Vec<[i32; 4]> = Vec::new();
-    if sampling.penalises() {
-        let seen = draw.history.seen().iter();
-        entries.extend(seen.map(|(token, times)| [*token as i32, 0, 1, *times as i32]));
-    }
-    let seen = entries.len();
-    for (token, bias) in &sampling.logit_bias {
-        let (token, bias) = (*token as i32, bias.to_bits() as i32);
-        match entries[..seen].binary_search_by_key(&token, |entry| entry[0]) {
-            Ok(at) => entries[at][1] = bias,
-            Err(_) => entries.push([token, bias, 0, 0]),
-        }
-    }
-    entries
-}
-
 pub(super) const SAMPLE: Op = Op {
     name: "sample",
     cuda: &CUDA,
@@ -415,5 +350,6 @@ pub(super) const SAMPLE: Op = Op {
 };
 
 mod cases;
+mod draw;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,9 @@ use crate::{Context, Error, History, Result, Sampling, philox, reference};
 
 /// The formula at the head of `sample.rs` for one row: the token, and how near another one was.
 pub(super) fn reference_token(logits: &[f64], draw: Draw<'_>) -> (usize, f64) {
+    if let Some(token) = draw.given {
+        return (token as usize, f64::INFINITY);
+    }
     let sampling = draw.sampling;
     let mut a = logits.to_vec();
     for (token, bias) in &sampling.logit_bias {
@@ -19,6 +22,11 @@ pub(super) fn reference_token(logits: &[f64], draw: Draw<'_>) -> (usize, f64) {
             *a -= f64::from(sampling.frequency_penalty) * f64::from(*count);
             *a -= f64::from(sampling.presence_penalty);
         }
+    }
+    if let Some(allowed) = draw.allowed {
+        let banned = |i: &usize| allowed[i / 32] & 1 << (i % 32) == 0;
+        let banned = (0..a.len()).filter(banned);
+        banned.for_each(|i| a[i] = f64::NEG_INFINITY);
     }
     let mut sorted: Vec<usize> = (0..a.len()).collect();
     sorted.sort_by(|i, j| a[*j].total_cmp(&a[*i]));
@@ -89,33 +97,51 @@ fn alternatives(vocabulary: usize) -> usize {
 pub(super) struct Setup {
     sampling: Sampling,
     history: History,
+    given: Option<u32>,
+    allowed: Option<Vec<u32>>,
 }
 
 impl Setup {
     pub(super) fn draw(&self, row: usize, alternatives: usize) -> Draw<'_> {
         Draw {
-            sampling: &self.sampling,
-            history: &self.history,
-            position: row as u64,
             alternatives,
+            given: self.given,
+            allowed: self.allowed.as_deref(),
+            ..Draw::new(&self.sampling, &self.history, row as u64)
         }
     }
 }
 
-/// The rows of a case: greedy, every parameter by itself, all of them together.
-pub(super) fn setups(vocabulary: usize) -> Vec<Setup> {
-    let warm = Sampling {
+fn warm() -> Sampling {
+    Sampling {
         temperature: 0.8,
         seed: 1 << 40 | 7,
         ..Sampling::default()
-    };
-    let penalties = Sampling {
+    }
+}
+
+fn penalties() -> Sampling {
+    Sampling {
         repetition_penalty: 1.3,
         presence_penalty: 0.5,
         frequency_penalty: 0.25,
         logit_bias: vec![(1, 2.5), (3, f32::NEG_INFINITY)],
-        ..warm.clone()
-    };
+        ..warm()
+    }
+}
+
+/// Every third token, and one of them again and again.
+fn history(vocabulary: usize) -> History {
+    let mut history = History::new(&[0, 1, 2, 2]);
+    for token in (0..vocabulary as u32).step_by(3).chain([4, 4]) {
+        history.push(token);
+    }
+    history
+}
+
+/// The rows of a case: greedy, every parameter by itself, all of them together.
+pub(super) fn setups(vocabulary: usize) -> Vec<Setup> {
+    let (warm, penalties) = (warm(), penalties());
     let all = [
         Sampling::default(),
         warm.clone(),
@@ -126,13 +152,50 @@ pub(super) fn setups(vocabulary: usize) -> Vec<Setup> {
         penalties.with(|s| s.temperature = 0.0),
         penalties.with(|s| (s.top_k, s.top_p, s.min_p) = (50, 0.9, 0.01)),
     ];
-    let mut history = History::new(&[0, 1, 2, 2]);
-    for token in (0..vocabulary as u32).step_by(3).chain([4, 4]) {
-        history.push(token);
-    }
     all.map(|sampling| Setup {
         sampling,
-        history: history.clone(),
+        history: history(vocabulary),
+        given: None,
+        allowed: None,
+    })
+    .into()
+}
+
+/// The rows of a case where tokens are given, or only some allowed, beside penalties and filters:
+/// every parameter of one kind by itself, and all of them together; one token alone.
+pub(super) fn restricted_setups(vocabulary: usize) -> Vec<Setup> {
+    let (warm, penalties) = (warm(), penalties());
+    let some = |keeps: fn(usize) -> bool| {
+        // Bits past the vocabulary say nothing.
+        let mut words = vec![0; vocabulary.div_ceil(32)];
+        let tokens = (0..32 * words.len()).filter(|i| *i >= vocabulary || keeps(*i));
+        tokens.for_each(|i| words[i / 32] |= 1 << (i % 32));
+        Some(words)
+    };
+    let most = some(|i| i % 5 != 2);
+    let all = penalties.with(|s| (s.top_k, s.top_p, s.min_p) = (20, 0.9, 0.01));
+    let given = Some(vocabulary as u32 - 1);
+    [
+        (Sampling::default(), None, most.clone()),
+        (warm.clone(), None, most.clone()),
+        (warm.with(|s| s.top_k = 3), None, some(|i| i % 7 == 5)),
+        (warm.with(|s| s.top_p = 0.7), None, most.clone()),
+        (
+            penalties.with(|s| s.temperature = 0.0),
+            None,
+            some(|i| i % 3 == 0),
+        ),
+        (all.clone(), None, most.clone()),
+        (all.clone(), None, some(|i| i == 9)),
+        (Sampling::default(), given, None),
+        (all.clone(), given, None),
+        (all, Some(2), most),
+    ]
+    .map(|(sampling, given, allowed)| Setup {
+        sampling,
+        history: history(vocabulary),
+        given,
+        allowed,
     })
     .into()
 }
@@ -147,8 +210,7 @@ impl Sampling {
 }
 
 /// Logits as peaked as a model's.
-pub(super) fn case_logits(mut inputs: Inputs, vocabulary: usize) -> Vec<f32> {
-    let rows = setups(vocabulary).len();
+pub(super) fn case_logits(mut inputs: Inputs, rows: usize, vocabulary: usize) -> Vec<f32> {
     inputs.normal(rows * vocabulary, 6.0)
 }
 
@@ -156,36 +218,40 @@ pub(super) fn case_logits(mut inputs: Inputs, vocabulary: usize) -> Vec<f32> {
 /// tokens for each thread of a block.
 pub(super) const VOCABULARIES: [usize; 4] = [1_003, 16, 151_936, 2_600];
 
+/// Those of sets of allowed tokens, which end within a word, within the first one, and with one.
+pub(super) const RESTRICTED: [usize; 3] = [VOCABULARIES[0], VOCABULARIES[1], 4_096];
+
 pub(super) fn cases() -> Vec<Case> {
-    let cases = VOCABULARIES.map(|vocabulary| [greedy_case(vocabulary), case(vocabulary)]);
+    let cases =
+        VOCABULARIES.map(|vocabulary| [greedy_case(vocabulary), case(vocabulary, "", setups)]);
+    let restricted =
+        RESTRICTED.map(|vocabulary| case(vocabulary, ", restricted", restricted_setups));
     let refused = [refused_case()];
-    cases.into_iter().flatten().chain(refused).collect()
+    let rest = restricted.into_iter().chain(refused);
+    cases.into_iter().flatten().chain(rest).collect()
 }
 
 /// Rows from which no token can be drawn, and why: a logit is NaN (1), or no greatest one is finite,
-/// before bias or with it (2).
+/// before bias or with it (2), and so where no token is allowed.
 fn refused_case() -> Case {
     const VOCABULARY: usize = 40;
-    Case::new(format!("4x{VOCABULARY}, refused"), 0.0, |cx| {
+    Case::new(format!("5x{VOCABULARY}, refused"), 0.0, |cx| {
         let row = |first| [vec![first], vec![f32::NEG_INFINITY; VOCABULARY - 1]].concat();
-        let rows = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0].map(row);
+        let rows = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0, 1.0].map(row);
         let logits = cx.upload_f32(&rows.concat(), VOCABULARY)?;
         let all = Sampling::default();
         let none = all.with(|s| s.logit_bias = vec![(0, f32::NEG_INFINITY)]);
         let run = move |cx: &Context| {
-            let rows = [&all, &all, &all, &none].into_iter().enumerate();
-            rows.map(|(row, sampling)| {
-                let draw = Draw {
-                    sampling,
-                    history: &History::default(),
-                    position: 0,
-                    alternatives: 0,
-                };
-                reason(sample(cx, logits.rows_from(row, 1), &[draw]))
-            })
-            .collect()
+            let history = History::default();
+            let [all, none] = [&all, &none].map(|sampling| Draw::new(sampling, &history, 0));
+            // All but the only one that could be.
+            let allowed = Some(&[!1, !0][..]);
+            let draws = [all, all, all, none, Draw { allowed, ..all }];
+            let rows = draws.into_iter().enumerate();
+            rows.map(|(row, draw)| reason(sample(cx, logits.rows_from(row, 1), &[draw])))
+                .collect()
         };
-        Ok(Trial::new(run, || vec![1.0, 2.0, 2.0, 2.0]))
+        Ok(Trial::new(run, || vec![1.0, 2.0, 2.0, 2.0, 2.0]))
     })
 }
 
@@ -211,12 +277,7 @@ fn greedy_case(vocabulary: usize) -> Case {
         let wide = reference::widen(&values);
         let run = move |cx: &Context| {
             let (sampling, history) = (Sampling::default(), History::default());
-            let draw = Draw {
-                sampling: &sampling,
-                history: &history,
-                position: 0,
-                alternatives: 0,
-            };
+            let draw = Draw::new(&sampling, &history, 0);
             let sampled = sample(cx, &logits, &[draw; ROWS])?;
             Ok(sampled
                 .iter()
@@ -237,9 +298,10 @@ fn greedy_case(vocabulary: usize) -> Case {
     .always_f32()
 }
 
-fn case(vocabulary: usize) -> Case {
-    Case::new(format!("8x{vocabulary}"), 1e-6, move |cx| {
-        let values = case_logits(Inputs::f32(cx, vocabulary as u64), vocabulary);
+fn case(vocabulary: usize, kind: &str, setups: fn(usize) -> Vec<Setup>) -> Case {
+    let rows = setups(vocabulary).len();
+    Case::new(format!("{rows}x{vocabulary}{kind}"), 1e-6, move |cx| {
+        let values = case_logits(Inputs::f32(cx, vocabulary as u64), rows, vocabulary);
         let logits = cx.upload_f32(&values, vocabulary)?;
         let wide = reference::widen(&values);
         let run = move |cx: &Context| {

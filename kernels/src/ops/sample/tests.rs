@@ -1,9 +1,11 @@
 //! Distributions, filters, penalties, and rows that keep to themselves.
 
-use super::cases::{VOCABULARIES, case_logits, reference_token, setups};
+use super::cases::{
+    RESTRICTED, VOCABULARIES, case_logits, reference_token, restricted_setups, setups,
+};
 use super::*;
 use crate::case::Inputs;
-use crate::{Device, Host, Isa, reference};
+use crate::{Device, History, Isa, reference};
 use std::sync::Arc;
 
 fn host(elements: usize) -> Context {
@@ -16,12 +18,7 @@ fn draws(logits: &[f32], sampling: &Sampling, history: &History, rows: usize) ->
     let cx = host(rows * (logits.len() + 2) + 2 * 2 * logits.len() + 200);
     let logits = cx.upload(&logits.repeat(rows), logits.len()).unwrap();
     let draws: Vec<_> = (0..rows as u64)
-        .map(|position| Draw {
-            sampling,
-            history,
-            position,
-            alternatives: 0,
-        })
+        .map(|position| Draw::new(sampling, history, position))
         .collect();
     let sampled = sample(&cx, &logits, &draws).unwrap();
     sampled.iter().map(|s| s.token as usize).collect()
@@ -42,12 +39,16 @@ fn warm() -> Sampling {
 /// Else rounding, not the formula, would decide the cases.
 #[test]
 fn no_case_is_near_a_border() {
-    for vocabulary in VOCABULARIES {
-        let logits = reference::widen(&case_logits(Inputs::plain(vocabulary as u64), vocabulary));
+    let plain = VOCABULARIES.map(|v| (v, setups(v)));
+    let restricted = RESTRICTED.map(|v| (v, restricted_setups(v)));
+    for (vocabulary, setups) in plain.into_iter().chain(restricted) {
+        let inputs = Inputs::plain(vocabulary as u64);
+        let logits = reference::widen(&case_logits(inputs, setups.len(), vocabulary));
         let rows = logits.chunks_exact(vocabulary);
-        for (row, (x, setup)) in rows.zip(setups(vocabulary)).enumerate() {
+        for (row, (x, setup)) in rows.zip(&setups).enumerate() {
             let (_, margin) = reference_token(x, setup.draw(row, 0));
-            assert!(margin > 1e-5, "{vocabulary}, row {row}: {margin:e}");
+            let of = setups.len();
+            assert!(margin > 1e-5, "{vocabulary}, row {row} of {of}: {margin:e}");
         }
     }
 }
@@ -123,8 +124,8 @@ fn penalties_and_bias_move_the_greatest() {
 #[test]
 fn rows_do_not_depend_on_company() {
     let vocabulary = VOCABULARIES[0];
-    let values = case_logits(Inputs::plain(vocabulary as u64), vocabulary);
     let setups = setups(vocabulary);
+    let values = case_logits(Inputs::plain(vocabulary as u64), setups.len(), vocabulary);
     let draws: Vec<_> = (0..).zip(&setups).map(|(row, s)| s.draw(row, 3)).collect();
     let mut all = Vec::new();
     for isa in Isa::available() {
@@ -141,18 +142,75 @@ fn rows_do_not_depend_on_company() {
 }
 
 #[test]
+fn only_what_is_allowed_comes_up() {
+    // Probabilities 0.4, 0.3, 0.1, 0.1, 0.1.
+    let logits = [0.1f32, 0.4, 0.1, 0.3, 0.1].map(f32::ln);
+    let cx = host(200_000);
+    let tokens = |allowed: u32, sampling: &Sampling| {
+        let x = cx.upload(&logits.repeat(2_000), logits.len()).unwrap();
+        let (history, allowed) = (History::default(), [allowed]);
+        let draws: Vec<_> = (0..2_000)
+            .map(|position| Draw {
+                allowed: Some(&allowed),
+                ..Draw::new(sampling, &history, position)
+            })
+            .collect();
+        let sampled = sample(&cx, &x, &draws).unwrap();
+        // Of all tokens, whatever may be chosen.
+        for s in &sampled {
+            assert!((s.logprob - logits[s.token as usize]).abs() < 1e-5);
+        }
+        let mut tokens: Vec<u32> = sampled.iter().map(|s| s.token).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
+    };
+    assert_eq!(tokens(0b10101, &warm()), [0, 2, 4]);
+    assert_eq!(tokens(!0b00010, &warm()), [0, 2, 3, 4]);
+    assert_eq!(tokens(0b11001, &Sampling::default()), [3]);
+    // Filters see what is left, here 0.3 of 0.5.
+    assert_eq!(tokens(0b11001, &warm().with(|s| s.top_k = 2)), [0, 3]);
+    assert_eq!(tokens(0b11001, &warm().with(|s| s.top_p = 0.55)), [3]);
+    assert_eq!(tokens(0b10101, &warm().with(|s| s.min_p = 1.0)), [0, 2, 4]);
+    // No bias brings a token back.
+    let bias = warm().with(|s| s.logit_bias = vec![(1, 100.0)]);
+    assert_eq!(tokens(0b11001, &bias), [0, 3, 4]);
+}
+
+#[test]
+fn a_given_token_is_reported_and_nothing_else_matters() {
+    let logits = [0.1f32, 0.4, 0.1, 0.3, 0.1].map(f32::ln);
+    let cx = host(1_000);
+    let x = cx.upload(&logits, logits.len()).unwrap();
+    let history = History::new(&[0, 1]);
+    let penalties = warm().with(|s| (s.repetition_penalty, s.top_k) = (2.0, 1));
+    for sampling in [Sampling::default(), penalties] {
+        for allowed in [None, Some(&[0b10][..])] {
+            for token in 0..5 {
+                let draw = Draw {
+                    alternatives: 2,
+                    given: Some(token),
+                    allowed,
+                    ..Draw::new(&sampling, &history, 3)
+                };
+                let sampled = sample(&cx, &x, &[draw]).unwrap().remove(0);
+                assert_eq!(sampled.token, token);
+                assert!((sampled.logprob - logits[token as usize]).abs() < 1e-5);
+                let alternatives = sampled.alternatives.iter().map(|a| a.0);
+                assert!(alternatives.eq([1, 3]));
+            }
+        }
+    }
+}
+
+#[test]
 fn bad_rows_and_parameters_are_named() {
     let cx = host(1_000);
     let history = History::new(&[5]);
     let sampling = Sampling::default();
     let fail = |values: &[f32], sampling: &Sampling| {
         let logits = cx.upload(values, values.len() / 2).unwrap();
-        let draw = Draw {
-            sampling,
-            history: &history,
-            position: 0,
-            alternatives: 0,
-        };
+        let draw = Draw::new(sampling, &history, 0);
         sample(&cx, &logits, &[draw; 2]).unwrap_err().to_string()
     };
     let mut values = [0.0; 16];
@@ -166,4 +224,17 @@ fn bad_rows_and_parameters_are_named() {
     let bad = sampling.with(|s| s.top_p = 0.0);
     let message = fail(&[0.0; 16], &bad);
     assert_eq!(message, "sample: top_p is 0, expected above 0, up to 1");
+    let logits = cx.upload(&[0.0; 33], 33).unwrap();
+    let plain = Draw::new(&sampling, &history, 0);
+    let fail = |draw| sample(&cx, &logits, &[draw]).unwrap_err().to_string();
+    let given = Some(33);
+    let message = fail(Draw { given, ..plain });
+    assert_eq!(message, "sample: given token is 33, expected below 33");
+    for words in [&[][..], &[1], &[1; 3]] {
+        let allowed = Some(words);
+        let message = fail(Draw { allowed, ..plain });
+        let found = words.len();
+        let expected = format!("sample: words of allowed tokens is {found}, expected 2");
+        assert_eq!(message, expected);
+    }
 }
