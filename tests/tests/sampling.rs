@@ -1,7 +1,7 @@
 //! The same logits give the same token on every device, with the same log-probabilities, bit by bit.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
-use gamut_kernels::ops::{Draw, Sampled, sample};
+use gamut_kernels::ops::{Draw, Sampled, sample, start_sampling};
 use gamut_kernels::{Context, DType, Device, History, Host, Sampling};
 use gamut_tests::virtual_gpu;
 use std::sync::Arc;
@@ -165,4 +165,43 @@ fn the_same_logits_give_the_same_token_on_every_device() {
     }
     // Else the draws would say little.
     assert!(tokens.len() > 60, "{} tokens", tokens.len());
+}
+
+/// What is in flight needs neither its logits, whose memory others then have, nor its draws.
+#[test]
+fn tokens_can_be_waited_for_later() {
+    let host = Device::Host(Arc::new(Host::new(2).unwrap()));
+    for device in [host, virtual_gpu(DType::BF16)] {
+        let cx = Context::new(&device, ROOM).unwrap();
+        let mut random = Random(7);
+        let mut start = |wanted: [usize; 2]| {
+            let values = [random.logits(), random.logits()].concat();
+            let [(sampling, history), other] =
+                [(); 2].map(|()| (random.sampling(), random.history()));
+            let draws = [
+                Draw {
+                    alternatives: wanted[0],
+                    ..Draw::new(&sampling, &history, 3)
+                },
+                Draw {
+                    alternatives: wanted[1],
+                    ..Draw::new(&other.0, &other.1, 4)
+                },
+            ];
+            let logits = cx.upload_f32(&values, VOCABULARY).unwrap();
+            let expected = sample(&cx, &logits, &draws).unwrap();
+            (start_sampling(&cx, &logits, &draws).unwrap(), expected)
+        };
+        let [first, second, dropped] = [[2, 0], [0, 5], [1, 1]].map(&mut start);
+        drop(dropped);
+        for (pending, expected) in [second, first] {
+            assert_eq!(pending.wait().unwrap(), expected);
+        }
+        let bad = cx.upload_f32(&[f32::NAN; 4], 4).unwrap();
+        let (sampling, history) = (Sampling::default(), History::default());
+        let draw = Draw::new(&sampling, &history, 0);
+        let pending = start_sampling(&cx, &bad, &[draw]).unwrap();
+        let message = pending.wait().unwrap_err().to_string();
+        assert_eq!(message, "sample: logits of row 0 is NaN, expected numbers");
+    }
 }

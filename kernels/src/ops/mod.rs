@@ -36,7 +36,7 @@ pub use log_mel::{MelBank, log_mel};
 pub use random::{Distribution, Random, random, random_f32};
 pub use rms_norm::{RmsNorm, rms_norm};
 pub use rope_kv::{QkNorm, Rope, rope_kv};
-pub use sample::{Draw, MOST_ALTERNATIVES, Sampled, sample};
+pub use sample::{Draw, MOST_ALTERNATIVES, PendingTokens, Sampled, sample, start_sampling};
 
 /// An operation, as the registry lists it.
 pub struct Op {

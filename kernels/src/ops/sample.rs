@@ -56,6 +56,47 @@ pub fn sample<'a>(
     logits: impl Into<View<'a>>,
     draws: &[Draw<'_>],
 ) -> Result<Vec<Sampled>> {
+    start_sampling(cx, logits, draws)?.wait()
+}
+
+/// Tokens that a device was told to choose and may not have come to yet. They keep some of the
+/// workspace, and need neither the logits nor the draws any more.
+#[derive(Debug)]
+#[must_use]
+pub struct PendingTokens {
+    /// A row for each token; nothing on a dry run.
+    out: Tensor,
+    /// How many alternatives each row wants.
+    alternatives: Vec<usize>,
+}
+
+impl PendingTokens {
+    /// Waits for the tokens, on a GPU together with all work that was queued since.
+    ///
+    /// # Errors
+    /// If a logit is NaN or no token of a row can be chosen, naming the row; if what was to compute
+    /// the logits failed.
+    pub fn wait(self) -> Result<Vec<Sampled>> {
+        let chosen = self.out.to_vec()?;
+        if chosen.is_empty() {
+            return Ok(vec![Sampled::default(); self.alternatives.len()]);
+        }
+        let chosen = chosen.chunks_exact(self.out.cols());
+        let rows = self.alternatives.iter().zip(chosen).enumerate();
+        rows.map(|(row, (alternatives, chosen))| decode(row, *alternatives, chosen))
+            .collect()
+    }
+}
+
+/// As [`sample`], without waiting for the tokens.
+///
+/// # Errors
+/// As [`sample`], but for what the logits' values are to blame for.
+pub fn start_sampling<'a>(
+    cx: &Context,
+    logits: impl Into<View<'a>>,
+    draws: &[Draw<'_>],
+) -> Result<PendingTokens> {
     let logits = logits.into();
     cx.check_f32("sample", "logits", logits)?;
     let (rows, vocabulary) = (logits.rows(), logits.cols());
@@ -66,7 +107,8 @@ pub fn sample<'a>(
     for draw in draws {
         draw.check(vocabulary)?;
     }
-    let most = draws.iter().map(|d| d.alternatives).max().unwrap_or(0);
+    let alternatives: Vec<usize> = draws.iter().map(|d| d.alternatives).collect();
+    let most = alternatives.iter().copied().max().unwrap_or(0);
     let mut out = cx.tensor_f32(rows, PAIR * (1 + most))?;
     let mut scratch = cx.host_scratch_for(rows, 2 * vocabulary)?;
     let Parameters {
@@ -112,14 +154,7 @@ pub fn sample<'a>(
             )
         },
     )?;
-    let chosen = out.to_vec()?;
-    if chosen.is_empty() {
-        return Ok(vec![Sampled::default(); rows]);
-    }
-    let chosen = chosen.chunks_exact(out.cols());
-    let rows = draws.iter().zip(chosen).enumerate();
-    rows.map(|(row, (draw, chosen))| decode(row, draw, chosen))
-        .collect()
+    Ok(PendingTokens { out, alternatives })
 }
 
 /// Elements of a token with its log-probability.
@@ -130,14 +165,14 @@ const NOT_A_NUMBER: f32 = -1.0;
 const NO_TOKEN: f32 = -2.0;
 
 /// A row of the output: the token, then the alternatives, each with its log-probability.
-fn decode(row: usize, draw: &Draw<'_>, out: &[f32]) -> Result<Sampled> {
+fn decode(row: usize, alternatives: usize, out: &[f32]) -> Result<Sampled> {
     let (pairs, _) = out.as_chunks::<PAIR>();
     let [token, logprob] = pairs[0];
     let what = format!("logits of row {row}");
     ensure("sample", token != NOT_A_NUMBER, &what, "NaN", "numbers")?;
     let (found, expected) = ("without a finite maximum", "one");
     ensure("sample", token != NO_TOKEN, &what, found, expected)?;
-    let alternatives = &pairs[1..][..draw.alternatives];
+    let alternatives = &pairs[1..][..alternatives];
     Ok(Sampled {
         token: token as u32,
         logprob,
