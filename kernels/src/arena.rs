@@ -223,6 +223,16 @@ impl Region {
         matches!(self.arena.storage, Storage::Host(_))
     }
 
+    /// Whether a copy from the other region stays on one device. What only counts is on any.
+    pub(crate) fn is_beside(&self, other: &Region) -> bool {
+        let counts = |region: &Region| matches!(region.arena.storage, Storage::Counting);
+        match (self.device(), other.device()) {
+            (Some((here, _)), Some((there, _))) => here.is_beside(there),
+            (None, None) => true,
+            _ => counts(self) || counts(other),
+        }
+    }
+
     /// The block on a GPU that the region is a part of, and where in it it begins.
     pub(crate) fn device(&self) -> Option<(&DeviceBlock, usize)> {
         match (&self.arena.storage, &self.own) {

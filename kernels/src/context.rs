@@ -422,7 +422,7 @@ impl Context {
     pub fn copy(&self, x: View<'_>) -> Result<Tensor> {
         self.check_of(x.dtype(), "copy", "x", x)?;
         let mut tensor = self.tensor_of(x.dtype(), x.rows(), x.cols())?;
-        tensor.copy(x)?;
+        tensor.copy_rows(0, x)?;
         Ok(tensor)
     }
 

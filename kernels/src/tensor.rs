@@ -3,7 +3,7 @@
 use crate::DType;
 use crate::arena::Region;
 use crate::cuda::Output;
-use crate::error::{Result, ensure};
+use crate::error::{Result, check, ensure};
 use std::ops::Range;
 
 /// A matrix `[rows, cols]` in the workspace of the [`Context`](crate::Context) that made it; its
@@ -161,21 +161,38 @@ impl Tensor {
         self.write_rows(0, values)
     }
 
-    /// Copies `x`, which has this tensor's shape and type and is on its device.
-    pub(crate) fn copy(&mut self, x: View<'_>) -> Result<()> {
-        let (to, from) = (self.region.device(), x.region.device());
-        let (Some((to, start)), Some((from, offset))) = (to, from) else {
-            return self.write_rows(0, &x.to_vec()?);
-        };
-        let size = self.dtype.size();
-        // All rows at once where nothing lies between them.
-        let (rows, cols) = match x.stride == x.cols {
-            true => (self.rows.min(1), x.cols * x.rows),
-            false => (self.rows, x.cols),
-        };
-        for row in 0..rows {
-            let from = (from, offset + (x.offset + row * x.stride) * size);
-            to.copy(start + row * cols * size, from, cols * size)?;
+    /// Copies the rows of `x` `[x.rows(), self.cols()]`, of this tensor's type and on its device,
+    /// over the rows from `row` on; on a GPU behind all work before it. Nothing on a dry run.
+    ///
+    /// # Errors
+    /// If `x` is of another type, width or device, the rows do not exist, or the copy fails.
+    pub fn copy_rows(&mut self, row: usize, x: View<'_>) -> Result<()> {
+        const OP: &str = "copy_rows";
+        ensure(OP, x.dtype == self.dtype, "type of x", x.dtype, self.dtype)?;
+        check(OP, "columns of x", x.cols, self.cols)?;
+        let (found, all) = (format_args!("{row}+{}", x.rows), self.rows);
+        let inside = fits(row, x.rows, all);
+        ensure(OP, inside, "rows", found, format_args!("up to {all}"))?;
+        let here = self.region.is_beside(x.region);
+        ensure(OP, here, "device of x", "another one", "the tensor's")?;
+        if let Some((to, start)) = self.region.device()
+            && let Some((from, offset)) = x.region.device()
+        {
+            let size = self.dtype.size();
+            // All rows at once where nothing lies between them.
+            let (rows, cols) = match x.stride == x.cols {
+                true => (x.rows.min(1), x.cols * x.rows),
+                false => (x.rows, x.cols),
+            };
+            for i in 0..rows {
+                let from = (from, offset + (x.offset + i * x.stride) * size);
+                let at = start + (row * self.cols + i * cols) * size;
+                to.copy(at, from, cols * size)?;
+            }
+        } else if self.cols > 0 && !x.region.data().is_empty() {
+            let rows = self.region.data_mut().chunks_exact_mut(self.cols);
+            let rows = rows.skip(row).zip(0..x.rows);
+            rows.for_each(|(to, i)| to.copy_from_slice(x.row(i)));
         }
         Ok(())
     }

@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use gamut_kernels::ops::{Qkv, attention, attention_paged, gemm, rms_norm};
-use gamut_kernels::{Context, DType, Device, Host, KvCache, Linear, Result, Sequence, Weight};
+use gamut_kernels::{
+    Context, DType, Device, Host, KvCache, Linear, Result, Sequence, View, Weight,
+};
 use gamut_tests::virtual_gpu;
 use std::sync::Arc;
 
@@ -120,6 +122,67 @@ fn weights_that_share_bytes_are_told_apart() {
     for (rows, cols) in [(8, 8), (4, 16), (16, 4)] {
         let w = Weight::new(DType::F32, rows, cols, bytes.clone()).unwrap();
         assert_eq!(first(&cx, &device, &Linear::new(w, None).unwrap()), 0.0);
+    }
+}
+
+/// Rows `from ..` of a pool of rows, whole ones or some columns, from their own device alone.
+#[test]
+fn rows_are_copied_into_a_pool() {
+    let values = |first: usize, len: usize| (first..first + len).map(|i| i as f32);
+    for device in [host(), virtual_gpu(DType::F32), virtual_gpu(DType::BF16)] {
+        let cx = context(&device);
+        let x = cx.upload(&values(100, 12).collect::<Vec<_>>(), 4).unwrap();
+        let pool = || cx.upload(&values(0, 15).collect::<Vec<_>>(), 3).unwrap();
+        let copied = |row, x: View<'_>| {
+            let mut pool = pool();
+            pool.copy_rows(row, x).map(|()| pool.to_vec().unwrap())
+        };
+        let all = |x: [f32; 9]| {
+            values(0, 3)
+                .chain(x)
+                .chain(values(12, 3))
+                .collect::<Vec<_>>()
+        };
+        let some = [101, 102, 103, 105, 106, 107, 109, 110, 111].map(|x| x as f32);
+        assert_eq!(copied(1, x.columns(1, 3)).unwrap(), all(some));
+        let whole = cx.upload(&values(50, 9).collect::<Vec<_>>(), 3).unwrap();
+        let expected: Vec<f32> = values(50, 9).collect();
+        assert_eq!(copied(1, whole.view()).unwrap()[3..12], expected);
+        assert_eq!(copied(2, whole.view()).unwrap()[6..], expected);
+        assert_eq!(
+            copied(4, whole.rows_from(1, 1)).unwrap()[12..],
+            expected[3..6]
+        );
+        assert_eq!(
+            copied(5, whole.rows_from(1, 0)).unwrap(),
+            pool().to_vec().unwrap()
+        );
+
+        let refused = |row, x: View<'_>| message(copied(row, x));
+        for row in [3, usize::MAX] {
+            let expected = format!("copy_rows: rows is {row}+3, expected up to 5");
+            assert_eq!(refused(row, whole.view()), expected);
+        }
+        let expected = "copy_rows: columns of x is 4, expected 3";
+        assert_eq!(refused(0, x.view()), expected);
+        for other in [host(), virtual_gpu(device.target().dtype())] {
+            if other.name() != "host" || device.name() != "host" {
+                let cx = context(&other);
+                let x = cx.tensor_f32(1, 3).unwrap();
+                let message = refused(0, x.view());
+                let expected = match device.target().dtype() {
+                    DType::BF16 => "copy_rows: type of x is f32, expected bf16",
+                    _ => "copy_rows: device of x is another one, expected the tensor's",
+                };
+                assert_eq!(message, expected);
+            }
+        }
+        // A dry run copies nothing, neither into it nor out of it.
+        let dry = Context::plan(device.target());
+        let mut planned = dry.tensor(5, 3).unwrap();
+        planned.copy_rows(1, whole.view()).unwrap();
+        let copied = copied(1, planned.rows_from(1, 3)).unwrap();
+        assert_eq!(copied, pool().to_vec().unwrap());
     }
 }
 

@@ -39,6 +39,11 @@ impl DeviceBlock {
         Arc::ptr_eq(&self.stream, &cuda.stream)
     }
 
+    /// Whether the other block is on the same GPU, as it was opened.
+    pub(crate) fn is_beside(&self, other: &DeviceBlock) -> bool {
+        Arc::ptr_eq(&self.stream, &other.stream)
+    }
+
     pub(crate) fn address(&self) -> u64 {
         self.address
     }
