@@ -4,8 +4,9 @@
 use gamut_engine::predict::{self, Calls};
 use gamut_engine::{Model, Target};
 use gamut_kernels::ops::{
-    LayerNorm, QkNorm, Qkv, RmsNorm, Rope, Source, attention, attention_paged, avg_pool, embed,
-    gather, gemm, gemm_add, gemm_f32, gemm_gelu, gemm_swiglu, layer_norm, rms_norm, rope_kv,
+    LayerNorm, QkNorm, Qkv, RmsNorm, Rope, Source, attention, attention_paged, avg_pool,
+    copy_pages, embed, gather, gemm, gemm_add, gemm_f32, gemm_gelu, gemm_swiglu, layer_norm,
+    rms_norm, rope_kv,
 };
 use gamut_kernels::{
     Context, Counted, Counters, Counting, DType, Device, KernelCoverage, KvCache, Linear, PAGE,
@@ -170,7 +171,10 @@ fn streams_move_few_bytes_in_whole_sectors() {
             let sources = cx.table(tokens.chain(audio).collect())?;
             embed(cx, &table, Some(x.view()), sources.indices())?;
             let rows = cx.table((0..32).map(|i| 63 - 2 * i).collect())?;
-            gather(cx, &x, rows.indices()).map(drop)
+            gather(cx, &x, rows.indices())?;
+            let mut kv = KvCache::new(cx, 2, 4, 8, 128)?;
+            kv.clear()?;
+            copy_pages(cx, &mut kv, &[(0, 2), (3, 1)])
         });
         let (row, layer) = (bench.x(1, d), linear(1024, d));
         measured.extend(bench.run(|cx| {
