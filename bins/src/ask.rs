@@ -4,8 +4,8 @@ use crate::args::AskArgs;
 use crate::error::Error;
 use crate::output;
 use crate::progress::Progress;
-use crate::setup::{self, Heard, Opened, Talk};
-use gamut_engine::{Answer, Event, Token};
+use crate::setup::{self, Opened, Talk};
+use gamut_engine::{Answer, Event, Song, Token};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -15,21 +15,18 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
     let start = Instant::now();
     let Talk {
         opened,
-        heard,
+        song,
         mut session,
         params,
-        variables,
     } = setup::talk(&args.talk)?;
     let most = params.max_tokens.min(opened.engine.plan().max_model_len);
     let mut printer = Printer::new(!args.json, most);
-    let answer = session.ask(&args.prompt, &params, &variables, &mut |event| {
-        printer.take(event)
-    })?;
+    let answer = session.ask(&args.prompt, &params, &mut |event| printer.take(event))?;
     printer.finish()?;
     if args.json {
         output::write_json(&report(
             &opened,
-            &heard,
+            &song,
             &answer,
             args.talk.sampling.logprobs.is_some(),
         ))?;
@@ -38,7 +35,7 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
             output::write(&(logprob_line(&opened, token) + "\n"))?;
         }
     }
-    output::note(&(times(&opened, &heard, &answer, start) + "\n"));
+    output::note(&(times(&opened, &song, &answer, start) + "\n"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -63,9 +60,11 @@ impl Printer {
         }
     }
 
-    pub(crate) fn take(&mut self, event: Event<'_>) -> ControlFlow<()> {
+    pub(crate) fn take(&mut self, event: &Event) -> ControlFlow<()> {
         match event {
-            Event::Prefill { done, total } => self.progress.show("prefill", done, total),
+            Event::Progress { phase, done, total } => {
+                self.progress.show(phase.name(), *done, *total);
+            }
             Event::Token { pieces, .. } if self.shown => {
                 self.progress.clear();
                 for piece in pieces {
@@ -81,6 +80,7 @@ impl Printer {
                 self.drawn += 1;
                 self.progress.show("decode", self.drawn, self.max_tokens);
             }
+            _ => {}
         }
         ControlFlow::Continue(())
     }
@@ -96,47 +96,42 @@ impl Printer {
 }
 
 /// One line of where the time went.
-pub(crate) fn times(opened: &Opened, heard: &Heard, answer: &Answer, start: Instant) -> String {
-    let timing = &heard.audio.timing;
+pub(crate) fn times(opened: &Opened, song: &Song, answer: &Answer, start: Instant) -> String {
+    let heard = song.usage();
     let mut parts = vec![
         format!("open {}", output::duration(opened.load)),
         format!(
             "audio {:.1} s in {}",
-            heard.song.seconds(),
-            output::duration(timing.wall)
+            song.seconds(),
+            output::duration(heard.load)
         ),
     ];
-    for (stage, time) in heard.song.times() {
+    for (stage, time) in &heard.stages {
         parts.push(format!("{} {}", stage.name(), output::duration(*time)));
     }
-    let fresh = answer.prompt_tokens - answer.cached_tokens;
+    let usage = &answer.usage;
+    let fresh = usage.prompt_tokens - usage.cached_tokens;
     parts.push(format!(
         "prefill {fresh} tokens {}",
-        output::duration(answer.prefill)
+        output::duration(usage.prefill)
     ));
     // The first token comes with the prompt.
     let steps = answer.tokens.len().saturating_sub(1);
-    let rate = steps as f64 / answer.decode.as_secs_f64();
+    let rate = steps as f64 / usage.decode.as_secs_f64();
     let rate = if steps == 0 {
         String::new()
     } else {
         format!(", {rate:.1} tok/s")
     };
-    let (tokens, decode) = (answer.tokens.len(), output::duration(answer.decode));
+    let (tokens, decode) = (answer.tokens.len(), output::duration(usage.decode));
     parts.push(format!("decode {tokens} tokens {decode}{rate}"));
     parts.push(format!("total {}", output::duration(start.elapsed())));
     parts.join(" | ")
 }
 
 fn logprob_line(opened: &Opened, token: &Token) -> String {
-    let name = |id: u32| {
-        opened
-            .engine
-            .model()
-            .checkpoint()
-            .tokenizer()
-            .id_to_token(id)
-    };
+    let model = opened.engine.model();
+    let name = |id: u32| model.checkpoint().tokenizer().id_to_token(id);
     let show =
         |id: u32, logprob: f32| format!("{id} {:?} {logprob:.4}", name(id).unwrap_or_default());
     let top = token.top.iter().map(|(id, logprob)| show(*id, *logprob));
@@ -146,8 +141,9 @@ fn logprob_line(opened: &Opened, token: &Token) -> String {
         .join("  ")
 }
 
-fn report(opened: &Opened, heard: &Heard, answer: &Answer, logprobs: bool) -> Value {
-    let tokenizer = opened.engine.model().checkpoint().tokenizer();
+fn report(opened: &Opened, song: &Song, answer: &Answer, logprobs: bool) -> Value {
+    let model = opened.engine.model();
+    let tokenizer = model.checkpoint().tokenizer();
     let token = |id: u32, logprob: f32| json!({ "id": id, "token": tokenizer.id_to_token(id), "logprob": logprob });
     let tokens = answer.tokens.iter().map(|t| {
         let mut entry = token(t.id, t.logprob);
@@ -156,24 +152,24 @@ fn report(opened: &Opened, heard: &Heard, answer: &Answer, logprobs: bool) -> Va
         entry
     });
     let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
-    let timing = &heard.audio.timing;
-    let mut times = json!({ "open": ms(opened.load), "audio": ms(timing.wall) });
-    for (stage, time) in heard.song.times() {
+    let (heard, usage) = (song.usage(), &answer.usage);
+    let mut times = json!({ "open": ms(opened.load), "audio": ms(heard.load) });
+    for (stage, time) in &heard.stages {
         times[stage.name()] = ms(*time).into();
     }
-    times["prefill"] = ms(answer.prefill).into();
-    times["decode"] = ms(answer.decode).into();
+    times["prefill"] = ms(usage.prefill).into();
+    times["decode"] = ms(usage.decode).into();
     let mut report = json!({
         "answer": answer.text,
         "reasoning": answer.reasoning,
         "finish_reason": answer.finish,
         "usage": {
-            "prompt_tokens": answer.prompt_tokens,
-            "cached_tokens": answer.cached_tokens,
-            "audio_tokens": heard.song.tokens(),
+            "prompt_tokens": usage.prompt_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "audio_tokens": song.tokens(),
             "completion_tokens": answer.tokens.len(),
         },
-        "audio_seconds": heard.song.seconds(),
+        "audio_seconds": song.seconds(),
         "times_ms": times,
     });
     if logprobs {

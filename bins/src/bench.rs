@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::progress::Progress;
 use crate::setup::Weights;
 use crate::{output, predict, setup};
-use gamut_engine::SAMPLE_RATE;
 use gamut_engine::bench::{self, Row};
+use gamut_engine::{Excerpt, SAMPLE_RATE};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -34,7 +34,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
     let mut rows = Vec::new();
     let samples = match &args.audio {
         Some(path) => {
-            let (row, samples) = bench::audio(engine, &setup::source(path)?, repetitions, tick)?;
+            let (row, samples) = bench::audio(
+                engine,
+                &setup::audio_input(path, Excerpt::default())?,
+                repetitions,
+                tick,
+            )?;
             rows.push(row);
             samples
         }

@@ -12,10 +12,9 @@ use std::time::Instant;
 pub(crate) fn run(args: &TalkArgs) -> Result<ExitCode, Error> {
     let Talk {
         opened,
-        heard,
+        song,
         mut session,
         params,
-        variables,
     } = setup::talk(args)?;
     let mut questions = std::io::stdin().lock().lines();
     let prompted = std::io::stdin().is_terminal();
@@ -31,12 +30,10 @@ pub(crate) fn run(args: &TalkArgs) -> Result<ExitCode, Error> {
         }
         let start = Instant::now();
         let mut printer = Printer::new(true, params.max_tokens);
-        match session.ask(&question, &params, &variables, &mut |event| {
-            printer.take(event)
-        }) {
+        match session.ask(&question, &params, &mut |event| printer.take(event)) {
             Ok(answer) => {
                 printer.finish()?;
-                output::note(&(times(&opened, &heard, &answer, start) + "\n"));
+                output::note(&(times(&opened, &song, &answer, start) + "\n"));
             }
             // Such as a question that does not fit: the conversation is as it was.
             Err(e) if prompted => {

@@ -3,6 +3,7 @@
 use crate::args::{DeviceArg, DeviceArgs, InfoArgs};
 use crate::error::Error;
 use crate::output::{self, bytes};
+use crate::setup::one_at_a_time;
 use gamut_engine::{DType, MemoryPlan, Model, OpenOptions, Target};
 use gamut_kernels::Host;
 use gamut_loader::{ExpertConfig, Gate};
@@ -13,7 +14,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
     let mmap = !args.engine.no_mmap;
     let model = Model::open(&args.model, &OpenOptions { mmap })?;
     let target = target(&args.engine.device)?;
-    let plan = MemoryPlan::new(&model, args.engine.max_model_len, target)?;
+    let plan = MemoryPlan::new(&model, &one_at_a_time(&args.engine), target, None)?;
     let config = model.config();
     let (fusion, text) = (&config.fusion, &config.text);
     let weights = model.checkpoint().weights();
@@ -111,14 +112,15 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
         (
             "workspace",
             plan.workspace,
-            "activations of the widest stage",
+            "activations of a step of the decoder",
         ),
         ("decode", plan.decode, "activations of a generated token"),
         (
-            "audio",
-            plan.audio,
-            "samples and tokens of the longest song",
+            "hearing",
+            plan.hearing,
+            "activations of the experts, for the longest song",
         ),
+        ("audio", plan.audio_pool, "tokens of the longest song"),
         ("rope", plan.rope, "cosines and sines"),
     ] {
         text.push_str(&format!("  {name:10} {:>12}  {note}\n", bytes(size)));

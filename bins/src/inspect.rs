@@ -9,12 +9,13 @@ use gamut_engine::Inspection;
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Error> {
-    let opened = setup::open(Weights::Stored(&args.model), &args.engine)?;
-    let audio = setup::load_audio(&opened.engine, &args.audio)?;
+    let model = setup::model(Weights::Stored(&args.model), !args.engine.no_mmap)?;
+    let samples = model.decode_audio(&setup::audio(&args.audio)?)?.samples;
     let mut progress = Progress::new();
     let inspection = Inspection::run(
-        &opened.engine,
-        &audio.samples,
+        &model,
+        &setup::one_at_a_time(&args.engine),
+        &samples,
         &args.prompt,
         args.max_tokens,
         &mut |name, done, total| progress.show(name, done, total),

@@ -1,6 +1,5 @@
 //! A progress bar on stderr for work that takes over a second.
 
-use gamut_engine::{Observer, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -48,12 +47,6 @@ impl Progress {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-    }
-}
-
-impl Observer for Progress {
-    fn progress(&mut self, stage: Stage, done: usize, total: usize) {
-        self.show(stage.name(), done, total);
     }
 }
 

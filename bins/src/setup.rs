@@ -5,11 +5,10 @@ use crate::error::Error;
 use crate::output;
 use crate::progress::Progress;
 use gamut_engine::{
-    Audio, AudioOptions, AudioSource, DType, Device, Engine, EngineOptions, Model, OpenOptions,
-    Sampling, SamplingParams, Session, Song,
+    AudioInput, DType, Device, Engine, EngineOptions, Excerpt, Model, OpenOptions, Sampling,
+    SamplingParams, Session, Song, Variables,
 };
 use gamut_loader::synthetic::{self, SyntheticOptions};
-use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,18 +53,26 @@ pub(crate) fn model(weights: Weights<'_>, mmap: bool) -> Result<Model, Error> {
 pub(crate) fn open(weights: Weights<'_>, args: &EngineArgs) -> Result<Opened, Error> {
     let start = Instant::now();
     let model = Arc::new(model(weights, !args.no_mmap)?);
-    let options = EngineOptions {
-        device: args.device.device.into(),
-        dtype: args.device.dtype.map(DType::from),
-        threads: args.device.threads,
-        max_model_len: args.max_model_len,
-    };
-    let engine = Engine::new(model, &options)?;
+    let engine = Engine::new(model, &one_at_a_time(args))?;
     note_emulation(engine.device());
     Ok(Opened {
         engine,
         load: start.elapsed(),
     })
+}
+
+/// The options of an engine for one request at a time.
+pub(crate) fn one_at_a_time(args: &EngineArgs) -> EngineOptions {
+    EngineOptions {
+        device: args.device.device.into(),
+        dtype: args.device.dtype.map(DType::from),
+        threads: args.device.threads,
+        max_model_len: args.max_model_len,
+        max_num_seqs: 1,
+        // One that stays, and room for the work on another.
+        max_songs: 2,
+        ..EngineOptions::default()
+    }
 }
 
 /// Says that what follows is slow, if it is.
@@ -106,20 +113,12 @@ fn demo_model() -> Result<PathBuf, Error> {
     Ok(dir)
 }
 
-/// Audio, decoded and heard.
-pub(crate) struct Heard {
-    pub(crate) audio: Audio,
-    pub(crate) song: Song,
-}
-
 /// A conversation that is ready for its first question.
 pub(crate) struct Talk {
     pub(crate) opened: Opened,
-    pub(crate) heard: Heard,
+    pub(crate) song: Song,
     pub(crate) session: Session,
     pub(crate) params: SamplingParams,
-    /// Variables of the chat template.
-    pub(crate) variables: Map<String, Value>,
 }
 
 /// Opens the model, checks the parameters and lets the model hear the audio.
@@ -127,48 +126,46 @@ pub(crate) fn talk(args: &TalkArgs) -> Result<Talk, Error> {
     let opened = open(args.model.as_ref().into(), &args.engine)?;
     let engine = &opened.engine;
     let params = sampling(engine, &args.sampling);
-    params.check(engine.model().config().text.vocab_size)?;
-    let heard = hear(engine, &args.audio)?;
-    let mut session = engine.session(&heard.song);
+    params.check(engine.model().config().text.vocab_size, 1)?;
+    let audio = audio(&args.audio)?;
+    let mut progress = Progress::new();
+    let song = engine.load_audio_with(audio, &mut |phase, done, total| {
+        progress.show(phase.name(), done, total);
+    })?;
+    drop(progress);
+    let mut session = engine.session(song.clone());
     if let Some(text) = &args.template.system {
         session.system(text);
     }
-    let variables = variables(&args.template);
+    session.set_variables(variables(&args.template)?);
     Ok(Talk {
         opened,
-        heard,
+        song,
         session,
         params,
-        variables,
     })
 }
 
-/// Decodes the audio and lets the model hear it.
-fn hear(engine: &Engine, args: &AudioArgs) -> Result<Heard, Error> {
-    let audio = load_audio(engine, args)?;
-    let mut progress = Progress::new();
-    let song = engine.hear(&audio.samples, &mut progress)?;
-    Ok(Heard { audio, song })
-}
-
 /// The named file, or standard input for `-`.
-pub(crate) fn source(path: &Path) -> Result<AudioSource, Error> {
-    match path.as_os_str() == "-" {
-        true => Ok(AudioSource::from_stdin().map_err(gamut_engine::Error::from)?),
-        false => Ok(AudioSource::Path(path.to_owned())),
+pub(crate) fn audio_input(path: &Path, excerpt: Excerpt) -> Result<AudioInput, Error> {
+    if path.as_os_str() != "-" {
+        return Ok(AudioInput::Path(path.to_owned(), excerpt));
     }
+    Ok(AudioInput::from_reader(
+        "<stdin>",
+        std::io::stdin().lock(),
+        excerpt,
+    )?)
 }
 
-/// Decodes the audio.
-pub(crate) fn load_audio(engine: &Engine, args: &AudioArgs) -> Result<Audio, Error> {
-    let source = source(&args.audio)?;
-    let options = AudioOptions {
+/// The audio that the arguments name.
+pub(crate) fn audio(args: &AudioArgs) -> Result<AudioInput, Error> {
+    let excerpt = Excerpt {
         from: args.from,
         to: args.to,
         truncate: args.truncate,
-        max_seconds: f64::INFINITY,
     };
-    Ok(engine.load_audio(&source, &options)?)
+    audio_input(&args.audio, excerpt)
 }
 
 /// The checkpoint's recommendation, with what the arguments say put over it.
@@ -194,16 +191,18 @@ fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
         stop_token_ids: args.stop_token_id.clone(),
         ignore_eos: args.ignore_eos,
         logprobs: args.logprobs.unwrap_or(0),
+        ..recommended
     }
 }
 
 /// Variables of the chat template.
-fn variables(args: &TemplateArgs) -> Map<String, Value> {
-    let thinking = args
-        .enable_thinking
-        .map(|b| ("enable_thinking".to_owned(), b.into()));
-    thinking
-        .into_iter()
-        .chain(args.template_var.iter().cloned())
-        .collect()
+fn variables(args: &TemplateArgs) -> Result<Variables, Error> {
+    let mut variables = Variables::default();
+    if let Some(thinking) = args.enable_thinking {
+        variables.set("enable_thinking", &thinking.to_string())?;
+    }
+    for (name, value) in &args.template_var {
+        variables.set(name, &value.to_string())?;
+    }
+    Ok(variables)
 }

@@ -1,12 +1,14 @@
 //! Timing a model's stages on a device. Every function runs once uncounted and then as often as
 //! asked, and calls `tick` after each run.
 
-use crate::engine::{Engine, Song};
+use crate::engine::Engine;
 use crate::error::Error;
+use crate::event::Usage;
+use crate::input::{AudioInput, Input, Request};
 use crate::model::Model;
 use crate::observe::Stage;
-use crate::session::Session;
-use gamut_frontend::{Options as AudioOptions, Source as AudioSource};
+use crate::sampling::SamplingParams;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What is timed.
@@ -84,23 +86,19 @@ impl Row {
 /// Decodes an audio file once uncounted and then `repetitions` times, and returns its samples.
 ///
 /// # Errors
-/// As [`Engine::load_audio`].
+/// As [`Engine::decode_audio`].
 pub fn audio(
     engine: &Engine,
-    source: &AudioSource,
+    audio: &AudioInput,
     repetitions: usize,
     tick: &mut dyn FnMut(),
 ) -> Result<(Row, Vec<f32>), Error> {
-    let options = AudioOptions {
-        max_seconds: f64::INFINITY,
-        ..AudioOptions::default()
-    };
-    let samples = engine.load_audio(source, &options)?.samples;
+    let samples = engine.decode_audio(audio)?.samples;
     tick();
     let mut times = Vec::with_capacity(repetitions);
     for _ in 0..repetitions {
         let start = Instant::now();
-        engine.load_audio(source, &options)?;
+        engine.decode_audio(audio)?;
         times.push(start.elapsed());
         tick();
     }
@@ -117,7 +115,7 @@ pub fn audio(
 /// Hears `samples` once uncounted and then `repetitions` times: a row for every stage.
 ///
 /// # Errors
-/// As [`Engine::hear`].
+/// As [`Engine::load_audio`].
 pub fn stages(
     engine: &Engine,
     samples: &[f32],
@@ -126,25 +124,32 @@ pub fn stages(
 ) -> Result<Vec<Row>, Error> {
     let mut rows: Vec<Row> = Vec::new();
     for repetition in 0..=repetitions {
-        let song = engine.hear(samples, &mut ())?;
+        // Another song every time, or it would be known.
+        let mut samples: Arc<[f32]> = samples.into();
+        if let Some(first) = Arc::get_mut(&mut samples).and_then(|s| s.first_mut()) {
+            *first = repetition as f32 / (1 + repetitions) as f32;
+        }
+        let song = engine.load_audio(AudioInput::Samples(samples))?;
         tick();
+        let stages = &song.usage().stages;
         if repetition == 0 {
             let row = |(stage, _): &(Stage, Duration)| Row {
                 test: Test::Stage(*stage),
                 tokens: song.tokens(),
                 times: Vec::with_capacity(repetitions),
             };
-            rows = song.times().iter().map(row).collect();
+            rows = stages.iter().map(row).collect();
             continue;
         }
-        for (row, (_, time)) in rows.iter_mut().zip(song.times()) {
+        for (row, (_, time)) in rows.iter_mut().zip(stages) {
             row.times.push(*time);
         }
     }
     Ok(rows)
 }
 
-/// Computes a prompt of `tokens` tokens without audio, once uncounted and then `repetitions` times.
+/// Computes a prompt of `tokens` tokens without audio, once uncounted and then `repetitions` times,
+/// and draws a token after it.
 ///
 /// # Errors
 /// If the prompt does not fit the context.
@@ -156,11 +161,10 @@ pub fn prompt(
 ) -> Result<Row, Error> {
     let mut times = Vec::with_capacity(repetitions);
     for repetition in 0..=repetitions {
-        let mut session = engine.session(&Song::silent(engine)?);
-        let start = Instant::now();
-        fill(engine, &mut session, tokens)?;
+        // Another prompt every time, or it would be in the cache.
+        let usage = run(engine, arbitrary(engine, repetition, tokens), 1)?;
         if repetition > 0 {
-            times.push(start.elapsed());
+            times.push(usage.prefill);
         }
         tick();
     }
@@ -171,8 +175,8 @@ pub fn prompt(
     })
 }
 
-/// Takes `tokens` steps of one token after `depth` others, once uncounted and then `repetitions`
-/// times.
+/// Draws `tokens` tokens one after the other after `depth` others, once uncounted and then
+/// `repetitions` times. The first token comes with the prompt and is not counted.
 ///
 /// # Errors
 /// If the tokens do not fit the context.
@@ -185,15 +189,10 @@ pub fn generation(
 ) -> Result<Row, Error> {
     let mut times = Vec::with_capacity(repetitions);
     for repetition in 0..=repetitions {
-        let mut session = engine.session(&Song::silent(engine)?);
-        fill(engine, &mut session, depth)?;
-        session.reserve(depth.saturating_add(tokens))?;
-        let start = Instant::now();
-        for i in 0..tokens {
-            session.advance(&[arbitrary(engine, depth + i)], true)?;
-        }
+        let prompt = arbitrary(engine, 0, depth.max(1));
+        let usage = run(engine, prompt, tokens + 1)?;
         if repetition > 0 {
-            times.push(start.elapsed());
+            times.push(usage.decode);
         }
         tick();
     }
@@ -204,17 +203,38 @@ pub fn generation(
     })
 }
 
-/// Any token, another at every position.
-fn arbitrary(engine: &Engine, position: usize) -> u32 {
-    (position * 7919 % engine.model().config().text.vocab_size) as u32
+/// What it takes to draw exactly `max_tokens` tokens after a prompt.
+fn run(engine: &Engine, prompt: Vec<u32>, max_tokens: usize) -> Result<Usage, Error> {
+    let tokens = prompt.len();
+    let most = engine.plan().max_model_len;
+    if tokens.saturating_add(max_tokens) > most {
+        let audio = 0;
+        return Err(Error::PromptTooLong {
+            tokens,
+            audio,
+            most,
+        });
+    }
+    let params = SamplingParams {
+        max_tokens,
+        ignore_eos: true,
+        ..SamplingParams::default()
+    };
+    let request = Request::new(Input::Tokens(prompt)).params(params);
+    let completion = engine.submit(request)?.wait()?;
+    let answer = completion.answers.into_iter().next();
+    Ok(answer.unwrap_or_default().usage)
 }
 
-/// Computes `tokens` positions in chunks.
-fn fill(engine: &Engine, session: &mut Session, tokens: usize) -> Result<(), Error> {
-    session.reserve(tokens)?;
-    let ids: Vec<u32> = (0..tokens)
-        .map(|position| arbitrary(engine, position))
-        .collect();
-    ids.chunks(crate::session::PREFILL_CHUNK)
-        .try_for_each(|chunk| session.advance(chunk, false))
+/// Any tokens but the audio's placeholder, others for every seed.
+fn arbitrary(engine: &Engine, seed: usize, tokens: usize) -> Vec<u32> {
+    let model = engine.model();
+    let config = model.config();
+    let vocabulary = config.text.vocab_size;
+    let token = |position: usize| (position * 7919 + seed * 104_729) % vocabulary;
+    let other = |token: usize| match token as u32 == config.audio_token_index {
+        true => (token as u32 + 1) % vocabulary as u32,
+        false => token as u32,
+    };
+    (0..tokens).map(token).map(other).collect()
 }

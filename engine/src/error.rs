@@ -32,15 +32,18 @@ pub enum Error {
         /// `max_audio_seconds` of the model.
         most: usize,
     },
-    /// The chat template did not print the audio's placeholder once.
+    /// There is not one placeholder in the prompt for each audio.
     #[error(
-        "the prompt holds the audio placeholder (token {token}) {found} times, expected once: {hint}"
+        "the prompt holds the audio placeholder (token {token}) {found} times, expected {expected}, \
+        once for each audio: {hint}"
     )]
     Placeholder {
         /// `audio_token_index` of the model.
         token: u32,
         /// How often the rendered prompt holds it.
         found: usize,
+        /// How many audios came with it.
+        expected: usize,
         /// Where to look.
         hint: &'static str,
     },
@@ -79,36 +82,80 @@ pub enum Error {
     },
     /// The memory of the key-value cache cannot be had.
     #[error(
-        "no memory for the keys and values of {tokens} tokens, {bytes} bytes: lower --max-model-len"
+        "no memory for the keys and values of {tokens} tokens, {bytes} bytes: lower --max-model-len \
+        or --kv-cache-tokens"
     )]
     CacheMemory {
-        /// The context's length.
+        /// How many.
         tokens: usize,
-        /// What it takes.
+        /// What they take.
         bytes: u64,
     },
     /// The model's work does not fit the GPU's memory.
     #[error(
-        "the GPU has {free} bytes of free memory, but a context of {tokens} tokens takes {needed} \
-        with the weights: lower --max-model-len or free memory"
+        "the GPU has {free} bytes of free memory, but the weights with keys and values of {tokens} \
+        tokens take {needed}: lower --max-model-len or free memory"
     )]
     DeviceMemory {
-        /// The context's length.
+        /// How many.
         tokens: usize,
         /// What all takes.
         needed: u64,
         /// What there is.
         free: u64,
     },
-    /// All pages of the key-value cache are in use by other sessions.
-    #[error("the key-value cache is full: {needed} more pages needed, {free} of {total} free")]
-    CacheFull {
-        /// Pages needed.
-        needed: usize,
-        /// Pages free.
-        free: usize,
-        /// Pages in all.
-        total: usize,
+    /// An option of the engine or of a request is out of its range.
+    #[error("{name} is {found}, expected {least} to {most}")]
+    Option {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        found: usize,
+        /// Its least value.
+        least: usize,
+        /// Its greatest value.
+        most: usize,
+    },
+    /// A variable of the chat template is no JSON.
+    #[error("the value of the template variable {name} is no JSON: {reason}")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The prompt, or a continuation of it, has no tokens.
+    #[error("the prompt has no tokens")]
+    EmptyPrompt,
+    /// The file was another when it was read again.
+    #[error("the audio file has changed since the request came")]
+    AudioChanged,
+    /// The pool of audio has no room for another song that is to stay.
+    #[error(
+        "{kept} songs are kept in memory, and with another there would be no room for the longest \
+        clip: drop some, or raise max_songs"
+    )]
+    TooManySongs {
+        /// Songs that are kept.
+        kept: usize,
+    },
+    /// The new weights are of a model of other sizes.
+    #[error("the new checkpoint's config.json has other sizes than the engine's model")]
+    OtherModel,
+    /// A request was not taken.
+    #[error(transparent)]
+    Submit(Box<SubmitError>),
+    /// The engine was shut down before the request had ended.
+    #[error("the engine was shut down before the request had ended")]
+    ShutDown,
+    /// Some code panicked while the request was under way.
+    #[error("a panic in the engine, or in the waker of a reader, ended the request")]
+    Panicked,
+    /// A thread of the engine cannot be started.
+    #[error("cannot start a thread: {reason}")]
+    Thread {
+        /// The system's reason.
+        reason: String,
     },
     /// A result cannot be written.
     #[error("cannot write {path}: {reason}", path = path.display())]
@@ -118,4 +165,33 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+/// Why a request was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// Too many requests wait.
+    #[error("the engine is overloaded: {queued} requests wait, at most {most} may")]
+    Overloaded {
+        /// Requests that wait.
+        queued: usize,
+        /// How many may.
+        most: usize,
+    },
+    /// The engine takes no more requests.
+    #[error("the engine takes no more requests: it is being shut down")]
+    ShutDown,
+    /// The request cannot be understood.
+    #[error(transparent)]
+    Invalid(#[from] Error),
+}
+
+impl From<SubmitError> for Error {
+    fn from(error: SubmitError) -> Error {
+        match error {
+            SubmitError::Invalid(error) => error,
+            other => Error::Submit(Box::new(other)),
+        }
+    }
 }

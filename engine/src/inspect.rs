@@ -1,18 +1,22 @@
 //! Every stage of one pass, for comparison with another implementation.
 
-use crate::engine::Engine;
+use crate::core::Step;
+use crate::core::request::Unexpanded;
+use crate::device::DecoderRunner;
+use crate::engine::EngineOptions;
 use crate::error::Error;
+use crate::input::{AudioInput, Input, Variables};
+use crate::model::Model;
 use crate::observe::{Observer, Stage};
-use crate::prompt::Prompt;
-use crate::sampling::SamplingParams;
-use crate::session::Event;
-use gamut_kernels::View;
+use crate::plan::{MemoryPlan, load};
+use crate::prefix::Key;
+use gamut_kernels::ops::Source;
+use gamut_kernels::{Context, Device, Host, Sequence, View};
 use gamut_loader::Message;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize_to_file};
-use serde_json::Map;
-use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The stages of one pass over a clip and a prompt.
 #[derive(Clone, Debug, Default)]
@@ -30,53 +34,89 @@ pub struct Inspection {
 impl Inspection {
     /// Hears `samples`, asks `question` without thinking of a history, and takes exactly `tokens`
     /// greedy tokens, end tokens or not. `progress` is told what goes on, and how much of it is
-    /// done of how much.
+    /// done of how much. The device is used directly, without an engine's threads and caches.
     ///
     /// # Errors
-    /// If the clip or the prompt does not fit.
+    /// If the device or memory cannot be had, or the clip or the prompt does not fit.
     pub fn run(
-        engine: &Engine,
+        model: &Model,
+        options: &EngineOptions,
         samples: &[f32],
         question: &str,
         tokens: usize,
         progress: &mut (dyn FnMut(&'static str, usize, usize) + Send),
     ) -> Result<Inspection, Error> {
-        let bins = engine.model().config().temporal.num_mel_bins;
+        let host = Arc::new(Host::new(options.threads)?);
+        let device = Device::open(options.device, options.dtype, &host)?;
+        let options = EngineOptions {
+            max_num_seqs: 1,
+            max_songs: 1,
+            kv_cache_tokens: None,
+            ..options.clone()
+        };
+        let plan = MemoryPlan::new(model, &options, device.target(), None)?;
+        load(model, &device)?;
+        let mut decoder = DecoderRunner::new(model, &device, &plan)?;
         let mut inspection = Inspection::default();
-        let song = engine.hear(
-            samples,
-            &mut Keep {
-                bins,
-                stages: &mut inspection.stages,
-                told: &mut *progress,
-            },
-        )?;
-        let messages = [Message::audio("user", question)];
-        let prompt = Prompt::render(engine.model(), &messages, &Map::new(), song.tokens())?;
+        let hearing = Context::new(&device, plan.hearing as usize)?;
+        let keep = &mut Keep {
+            bins: model.config().temporal.num_mel_bins,
+            stages: &mut inspection.stages,
+            told: &mut *progress,
+        };
+        let audio = host.install(|| model.encode(&hearing, samples, keep))?;
+
+        let message = Input::Messages(vec![Message::audio("user", question)], Variables::default());
+        let unexpanded = Unexpanded::new(model, &message, vec![AudioInput::Samples([].into())])?;
+        let nobody = Key::of_samples(&[]);
+        let prompt = unexpanded.expand(&[(nobody, audio.rows())]);
+        let (len, most) = (prompt.tokens.len(), plan.max_model_len);
+        if len.saturating_add(tokens) > most {
+            let (tokens, audio) = (len.saturating_add(tokens), audio.rows());
+            return Err(Error::PromptTooLong {
+                tokens,
+                audio,
+                most,
+            });
+        }
         inspection.prompt_tokens = prompt.tokens.iter().map(|id| i64::from(*id)).collect();
-        let mut session = engine.session(&song);
-        inspection.logits = session.logits(&prompt, tokens, |done, total| {
-            progress("prefill", done, total);
-        })?;
-        let params = SamplingParams {
-            max_tokens: tokens,
-            ignore_eos: true,
-            ..Default::default()
+        let pages: Vec<u32> = (0..plan.pages as u32).collect();
+        let mut step = |start: usize, sources: &[Source], generated| {
+            let sequence = Sequence {
+                generated,
+                start,
+                rows: sources.len(),
+                pages: &pages,
+            };
+            let step = Step {
+                copies: &[],
+                sequences: &[sequence],
+                sources,
+                wanted: &[sources.len() - 1],
+                draws: &[],
+            };
+            host.install(|| decoder.decode(model, &audio, &step)?.to_vec())
         };
-        let mut drawn = 0;
-        let listener = &mut |event: Event<'_>| {
-            if let Event::Token { .. } = event {
-                drawn += 1;
-                progress("decode", drawn, tokens);
+        let source = |position: usize| match prompt.audio_at(position) {
+            Some((_, row)) => Source::Audio(row as u32),
+            None => Source::Token(prompt.tokens[position]),
+        };
+        let mut logits = Vec::new();
+        for start in (0..len).step_by(plan.max_num_batched_tokens) {
+            let end = len.min(start + plan.max_num_batched_tokens);
+            let sources: Vec<Source> = (start..end).map(source).collect();
+            logits = step(start, &sources, false)?;
+            progress("prefill", end, len);
+        }
+        inspection.logits.clone_from(&logits);
+        for drawn in 0..tokens {
+            let token = greatest(&logits);
+            inspection.tokens.push(i64::from(token));
+            progress("decode", drawn + 1, tokens);
+            if drawn + 1 < tokens {
+                logits = step(len + drawn, &[Source::Token(token)], true)?;
             }
-            ControlFlow::Continue(())
-        };
-        let answer = session.generate(&messages, &params, &Map::new(), listener)?;
-        inspection.tokens = answer
-            .tokens
-            .iter()
-            .map(|token| i64::from(token.id))
-            .collect();
+        }
         Ok(inspection)
     }
 
@@ -118,6 +158,12 @@ impl Inspection {
         }
         serialize_to_file(views, None, path).map_err(failed)
     }
+}
+
+/// The first of the greatest.
+fn greatest(logits: &[f32]) -> u32 {
+    let greater = |best: usize, i: usize| if logits[i] > logits[best] { i } else { best };
+    (0..logits.len()).reduce(greater).unwrap_or(0) as u32
 }
 
 /// Keeps what it is shown.

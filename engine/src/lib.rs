@@ -1,33 +1,24 @@
 //! Gamut: ask a music language model about a whole song.
 //!
 //! A [`Model`] is the weights of a checkpoint, mapped and shared. An [`Engine`] is a model on a
-//! device with the memory that it works in. The engine hears a song once ([`Engine::hear`]); a
-//! [`Session`] then answers any number of questions about it, of which each costs only its own
-//! tokens.
+//! device with the memory that it works in; it answers any number of requests at a time, from any
+//! number of threads. What two requests share, a song above all, is computed once and kept for the
+//! next.
 //!
 //! ```no_run
-//! use gamut_engine::{AudioOptions, AudioSource, Engine, EngineOptions, Model, OpenOptions};
-//! use gamut_engine::{Event, SamplingParams};
-//! use std::{ops::ControlFlow, sync::Arc};
+//! use gamut_engine::{AudioInput, Engine, EngineOptions, Event, Model, OpenOptions, Request};
+//! use std::sync::Arc;
 //!
 //! # fn main() -> Result<(), gamut_engine::Error> {
 //! let model = Arc::new(Model::open("path/to/checkpoint", &OpenOptions::default())?);
 //! let engine = Engine::new(model, &EngineOptions::default())?;
-//! let audio = engine.load_audio(&AudioSource::Path("song.mp3".into()), &AudioOptions::default())?;
-//! let song = engine.hear(&audio.samples, &mut ())?;
-//! let mut session = engine.session(&song);
-//! let answer = session.ask(
-//!     "When does the chorus start?",
-//!     &SamplingParams::default(),
-//!     &Default::default(),
-//!     &mut |event| {
-//!         if let Event::Token { pieces, .. } = event {
-//!             pieces.iter().for_each(|piece| print!("{}", piece.text));
-//!         }
-//!         ControlFlow::Continue(())
-//!     },
-//! )?;
-//! println!("\n{} tokens", answer.tokens.len());
+//! let request = Request::ask(AudioInput::path("song.mp3"), "When does the chorus start?");
+//! // A stream, for any async runtime; or blocking.
+//! for event in engine.submit(request)?.blocking() {
+//!     if let Event::Token { pieces, .. } = event? {
+//!         pieces.iter().for_each(|piece| print!("{}", piece.text));
+//!     }
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -35,29 +26,42 @@
 //! Nothing is global: an engine has threads of its own, which end with it.
 
 pub mod bench;
+mod core;
+mod device;
 mod engine;
 mod error;
+mod event;
+mod generation;
+mod input;
 mod inspect;
-mod kv;
+mod mailbox;
 mod model;
 mod observe;
+mod pages;
 mod plan;
 pub mod predict;
+mod prefix;
 mod prompt;
-mod runner;
 mod sampling;
+mod scheduler;
 mod session;
+mod sync;
 mod text;
+mod worker;
 
-pub use engine::{Engine, EngineOptions, Song};
-pub use error::Error;
-pub use gamut_frontend::{Audio, Options as AudioOptions, SAMPLE_RATE, Source as AudioSource};
+pub use engine::{Continuation, Engine, EngineOptions, Song, Stats};
+pub use error::{Error, SubmitError};
+pub use event::{Event, Finish, Phase, Token, Usage};
+pub use gamut_frontend::{Audio, SAMPLE_RATE};
 pub use gamut_kernels::{DType, Device, DeviceChoice, Sampling, Target, Work};
 pub use gamut_loader::{Content, Message, OpenOptions, Part};
+pub use generation::{Answer, Blocking, Completion, Generation};
+pub use input::{AudioInput, Excerpt, Input, Request, Variables};
 pub use inspect::Inspection;
+
 pub use model::{Model, SAMPLES_PER_TOKEN};
 pub use observe::{Observer, Stage};
 pub use plan::MemoryPlan;
 pub use sampling::{MAX_LOGPROBS, SamplingParams};
-pub use session::{Answer, Event, Finish, Listener, PREFILL_CHUNK, Session, Token};
+pub use session::Session;
 pub use text::Piece;

@@ -2,7 +2,6 @@
 
 use crate::error::Error;
 use gamut_kernels::View;
-use std::time::{Duration, Instant};
 
 /// A stage of the audio's way into the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,36 +47,3 @@ pub trait Observer: Send {
 
 /// Does not look.
 impl Observer for () {}
-
-/// Takes the time of every stage on its way to another observer.
-pub(crate) struct Stopwatch<'a> {
-    inner: &'a mut dyn Observer,
-    last: Instant,
-    pub(crate) times: Vec<(Stage, Duration)>,
-}
-
-impl<'a> Stopwatch<'a> {
-    pub(crate) fn new(inner: &'a mut dyn Observer) -> Stopwatch<'a> {
-        Stopwatch {
-            inner,
-            last: Instant::now(),
-            times: Vec::new(),
-        }
-    }
-}
-
-impl Observer for Stopwatch<'_> {
-    fn progress(&mut self, stage: Stage, done: usize, total: usize) {
-        self.inner.progress(stage, done, total);
-    }
-
-    fn output(&mut self, stage: Stage, output: View<'_>) -> Result<(), Error> {
-        output.wait()?;
-        let time = self.last.elapsed();
-        tracing::debug!(stage = stage.name(), rows = output.rows(), ?time, "heard");
-        self.times.push((stage, time));
-        self.inner.output(stage, output)?;
-        self.last = Instant::now();
-        Ok(())
-    }
-}

@@ -1,89 +1,195 @@
 //! How much memory a model's work takes, found by a dry run of the forward pass.
 
-use crate::engine::max_model_len;
+use crate::engine::EngineOptions;
 use crate::error::Error;
-use crate::model::Model;
-use crate::runner::MAX_SEQUENCES;
+use crate::model::{Model, SAMPLES_PER_TOKEN};
 use crate::sampling::MAX_LOGPROBS;
-use crate::session::PREFILL_CHUNK;
+use crate::scheduler::{BLOCK, Limits};
 use gamut_kernels::ops::{Draw, Rope, Source, sample};
 use gamut_kernels::{
     Batch, Bucket, Context, Device, History, KvCache, PAGE, Sampling, Sequence, Target,
 };
 use serde::Serialize;
 
+/// Positions beside the audio's that a context holds unless asked otherwise.
+const DEFAULT_TEXT_TOKENS: usize = 4096;
+/// Rows of a prompt in the dry run that finds out which kernels are needed.
+const FEW_ROWS: usize = 512;
+
 /// Memory in bytes. On the host all but the weights is anonymous, and the weights are the
 /// checkpoint's files, mapped, unless they were read into memory on request. On a GPU all of it is
 /// the GPU's.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct MemoryPlan {
     /// Weights, in the type that the device holds them in.
     pub weights: u64,
-    /// Keys and values of `max_model_len` positions.
+    /// Keys and values of all `pages`.
     pub kv: u64,
-    /// Activations of the widest stage, for the longest clip.
+    /// Activations of a step of the decoder.
     pub workspace: u64,
     /// On a GPU, activations of a step of generated tokens, which is a CUDA graph.
     pub decode: u64,
-    /// The longest clip: its samples, and its tokens among the decoder's embeddings.
-    pub audio: u64,
+    /// Activations of the audio's stages, for the longest clip.
+    pub hearing: u64,
+    /// Audio that was heard, among the decoder's embeddings.
+    pub audio_pool: u64,
     /// Cosines and sines of the rotary embedding.
     pub rope: u64,
     /// Longest sequence in tokens.
     pub max_model_len: usize,
+    /// Sequences that run at a time.
+    pub max_num_seqs: usize,
+    /// Rows of a step.
+    pub max_num_batched_tokens: usize,
+    /// Pages of keys and values, of 64 tokens each.
+    pub pages: usize,
+    /// Blocks of audio, of 64 tokens each.
+    pub audio_blocks: usize,
 }
 
 impl MemoryPlan {
-    /// The plan for a context of `asked` tokens (or the default) on a kind of device.
+    /// The plan for what `options` ask, on a kind of device of which `free` bytes are free, if that
+    /// is known.
     ///
     /// # Errors
-    /// If the context is longer than the model's positions.
-    pub fn new(model: &Model, asked: Option<usize>, target: Target) -> Result<MemoryPlan, Error> {
+    /// If an option is out of its range.
+    pub fn new(
+        model: &Model,
+        options: &EngineOptions,
+        target: Target,
+        free: Option<u64>,
+    ) -> Result<MemoryPlan, Error> {
         let config = model.config();
         let text = &config.text;
-        let max_model_len = max_model_len(model, asked)?;
-        let pages = max_model_len.div_ceil(PAGE);
-        let samples = config.max_audio_seconds * gamut_frontend::SAMPLE_RATE as usize;
-        let encoding = dry_encode(model, samples, target)?;
-        let chunk = PREFILL_CHUNK.min(max_model_len);
-        let step =
-            |rows, generated| dry_decode(model, max_model_len - rows, (rows, generated), target);
-        let (prompt, generated) = (step(chunk, false)?, step(1, true)?);
-        let mut decoding = prompt.workspace_peak().max(generated.workspace_peak());
-        // Logits and what sampling needs may come to lie behind the activations of a step of
-        // another length, rather than in their gaps.
-        decoding += 4 * text.vocab_size * size_of::<f32>();
-        let dtype = target.dtype();
-        let decode = match target {
-            Target::Host { .. } => 0,
-            Target::Cuda { .. } => dry_graph(model, max_model_len, target)?.workspace_peak(),
+        let max_model_len = max_model_len(model, options.max_model_len)?;
+        let max_num_seqs = options.max_num_seqs;
+        let max_num_batched_tokens = options.max_num_batched_tokens;
+        let range = |name, found, least, most| match (least..=most).contains(&found) {
+            true => Ok(()),
+            false => Err(Error::Option {
+                name,
+                found,
+                least,
+                most,
+            }),
         };
-        let kv = KvCache::bytes(
+        range("max_num_seqs", max_num_seqs, 1, 1024)?;
+        let least = max_num_seqs + PAGE;
+        range(
+            "max_num_batched_tokens",
+            max_num_batched_tokens,
+            least,
+            1 << 16,
+        )?;
+        range("max_songs", options.max_songs, 1, 1 << 16)?;
+        let samples = config.max_audio_seconds * gamut_frontend::SAMPLE_RATE as usize;
+        let audio_blocks = options.max_songs * Model::audio_tokens(samples).div_ceil(BLOCK);
+        let dtype = target.dtype();
+        let weights_and_hearing = dry_encode(model, samples, target)?;
+        let mut plan = MemoryPlan {
+            weights: 0,
+            kv: 0,
+            workspace: 0,
+            decode: 0,
+            hearing: weights_and_hearing.workspace_peak() as u64,
+            audio_pool: (audio_blocks * BLOCK * text.hidden_size * size_of::<f32>()) as u64,
+            rope: Rope::bytes(text.head_dim, max_model_len.next_multiple_of(PAGE)) as u64,
+            max_model_len,
+            max_num_seqs,
+            max_num_batched_tokens,
+            pages: 0,
+            audio_blocks,
+        };
+        let steps = plan.largest_steps(model, target)?;
+        let peak = steps.iter().map(Context::workspace_peak).max().unwrap_or(0);
+        // Steps of other lengths may fill the gaps between regions less well.
+        plan.workspace = (peak + peak / 4) as u64;
+        if let Target::Cuda { .. } = target {
+            let graph = dry_graph(model, &plan, target)?;
+            plan.decode = graph.workspace_peak() as u64;
+        }
+        plan.weights = match target {
+            Target::Host { .. } => model.checkpoint().weights().total_bytes(),
+            Target::Cuda { .. } => {
+                let steps = steps.iter().chain([&weights_and_hearing]);
+                Context::weight_bytes(&steps.collect::<Vec<_>>()) as u64
+            }
+        };
+        let page = KvCache::bytes(
             dtype,
             text.num_hidden_layers,
-            pages,
+            1,
             text.num_key_value_heads,
             text.head_dim,
-        );
-        let embeddings = Model::audio_tokens(samples) * text.hidden_size * dtype.size();
-        let weights = match target {
-            Target::Host { .. } => model.checkpoint().weights().total_bytes(),
-            Target::Cuda { .. } => Context::weight_bytes(&[&encoding, &prompt]) as u64,
+        ) as u64;
+        let least = max_model_len.div_ceil(PAGE);
+        plan.pages = match (options.kv_cache_tokens, free) {
+            (Some(tokens), _) => {
+                range("kv_cache_tokens", tokens, max_model_len, i32::MAX as usize)?;
+                tokens.div_ceil(PAGE)
+            }
+            // Most of what is left, but no more than can ever be used.
+            (None, Some(free)) => {
+                let left = (free / 10 * 9).saturating_sub(plan.weights + plan.anonymous());
+                let fitting = usize::try_from(left / page.max(1)).unwrap_or(usize::MAX);
+                fitting.min(least * max_num_seqs).max(least)
+            }
+            (None, None) => DEFAULT_CONTEXTS.min(max_num_seqs) * least,
         };
-        Ok(MemoryPlan {
-            weights,
-            kv: kv as u64,
-            workspace: encoding.workspace_peak().max(decoding) as u64,
-            decode: decode as u64,
-            audio: (samples * size_of::<f32>() + embeddings) as u64,
-            rope: Rope::bytes(text.head_dim, pages * PAGE) as u64,
-            max_model_len,
-        })
+        plan.kv = plan.pages as u64 * page;
+        Ok(plan)
     }
 
     /// All but the weights.
     pub fn anonymous(&self) -> u64 {
-        self.kv + self.workspace + self.decode + self.audio + self.rope
+        self.kv + self.workspace + self.decode + self.hearing + self.audio_pool + self.rope
+    }
+
+    /// Tokens whose keys and values fit.
+    pub fn kv_tokens(&self) -> usize {
+        self.pages * PAGE
+    }
+
+    /// What the scheduler keeps to.
+    pub(crate) fn limits(&self, max_queued: usize) -> Limits {
+        Limits {
+            pages: self.pages,
+            blocks: self.audio_blocks,
+            max_num_seqs: self.max_num_seqs,
+            max_num_batched_tokens: self.max_num_batched_tokens,
+            max_queued,
+        }
+    }
+
+    /// Dry runs of the steps that take most: of a prompt alone, of generated tokens alone, of both,
+    /// each with as many logits as there can be.
+    fn largest_steps(&self, model: &Model, target: Target) -> Result<Vec<Context>, Error> {
+        let (seqs, rows) = (self.max_num_seqs, self.max_num_batched_tokens);
+        let wanted = self.limits(0).max_wanted();
+        [(0, rows), (seqs, 0), (seqs, rows - seqs)]
+            .map(|(generated, prompted)| {
+                let rows = generated + prompted.min(self.max_model_len);
+                dry_decode(model, self.max_model_len, (generated, rows), wanted, target)
+            })
+            .into_iter()
+            .collect()
+    }
+}
+
+/// Contexts of the longest kind that the host's cache holds unless asked otherwise.
+const DEFAULT_CONTEXTS: usize = 2;
+
+/// The context's length: what was asked for, or enough for the longest song and some text.
+fn max_model_len(model: &Model, asked: Option<usize>) -> Result<usize, Error> {
+    let config = model.config();
+    let most = config.text.max_position_embeddings;
+    let rate = gamut_frontend::SAMPLE_RATE as usize;
+    let audio = (config.max_audio_seconds * rate).div_ceil(SAMPLES_PER_TOKEN);
+    match asked {
+        Some(asked) if asked == 0 || asked > most => Err(Error::ContextTooLong { asked, most }),
+        Some(asked) => Ok(asked),
+        None => Ok(most.min(audio + DEFAULT_TEXT_TOKENS)),
     }
 }
 
@@ -95,42 +201,46 @@ pub(crate) fn dry_encode(model: &Model, samples: usize, target: Target) -> Resul
     Ok(cx)
 }
 
-/// Takes a step of `rows` positions after `start` others, and samples, without computing.
+/// Takes a step of `generated` rows, each the last of `positions`, and of a prompt's that make
+/// `rows` in all, and samples from the logits of `wanted` rows, without computing.
 pub(crate) fn dry_decode(
     model: &Model,
-    start: usize,
-    (rows, generated): (usize, bool),
+    positions: usize,
+    (generated, rows): (usize, usize),
+    wanted: usize,
     target: Target,
 ) -> Result<Context, Error> {
-    let pages: Vec<u32> = (0..(start + rows).div_ceil(PAGE) as u32).collect();
-    let (rope, mut kv) = dry_cache(model, start + rows, target)?;
+    let pages: Vec<u32> = (0..positions.div_ceil(PAGE) as u32).collect();
+    let (rope, mut kv) = dry_cache(model, positions, target)?;
     let cx = Context::plan(target);
-    let sequence = Sequence {
+    let sequence = |generated, rows| Sequence {
         generated,
-        start,
+        start: positions - rows,
         rows,
         pages: &pages,
     };
-    let sequences = [sequence];
+    let mut sequences = vec![sequence(true, 1); generated];
+    if rows > generated {
+        sequences.push(sequence(false, rows - generated));
+    }
     let sources = vec![Source::Token(0); rows];
-    let batch = cx.step(&sequences, &sources, &[rows.saturating_sub(1)])?;
+    let wanted: Vec<usize> = (0..wanted).map(|i| i % rows.max(1)).collect();
+    let batch = cx.step(&sequences, &sources, &wanted)?;
     let logits = model.decode(&cx, &batch, None, &rope, &mut kv)?;
     let (sampling, history) = (Sampling::default(), History::default());
-    let position = (start + rows) as u64;
     let draw = Draw {
         alternatives: MAX_LOGPROBS.min(model.config().text.vocab_size),
-        ..Draw::new(&sampling, &history, position)
+        ..Draw::new(&sampling, &history, positions as u64)
     };
-    sample(&cx, &logits, &[draw])?;
+    sample(&cx, &logits, &vec![draw; wanted.len()])?;
     drop((logits, batch));
     Ok(cx)
 }
 
-/// Takes the largest step of generated tokens that a context of `positions` has as a CUDA graph,
-/// without computing.
-fn dry_graph(model: &Model, positions: usize, target: Target) -> Result<Context, Error> {
-    let (rope, mut kv) = dry_cache(model, positions, target)?;
-    let bucket = Bucket::holding(MAX_SEQUENCES, positions);
+/// Takes the largest step of generated tokens as a CUDA graph, without computing.
+fn dry_graph(model: &Model, plan: &MemoryPlan, target: Target) -> Result<Context, Error> {
+    let (rope, mut kv) = dry_cache(model, plan.max_model_len, target)?;
+    let bucket = Bucket::holding(plan.max_num_seqs, plan.max_model_len);
     let mut tables = Context::plan(target).table_memory(bucket.table_len())?;
     let known = (&kv, model.config().text.vocab_size);
     let batch = Batch::in_bucket(bucket, &mut tables, known, &[], &[])?;
@@ -161,7 +271,7 @@ pub(crate) fn load(model: &Model, device: &Device) -> Result<(), Error> {
     let encode = dry_encode(model, 1, target)?;
     // Kernels differ between prompts and generated tokens; how long they are, and how many keys
     // there are, changes nothing.
-    let prompt = dry_decode(model, 0, (PREFILL_CHUNK, false), target)?;
-    let generated = dry_decode(model, 0, (1, true), target)?;
+    let prompt = dry_decode(model, FEW_ROWS, (0, FEW_ROWS), 1, target)?;
+    let generated = dry_decode(model, 1, (1, 1), 1, target)?;
     Ok(device.load(&[&encode, &prompt, &generated])?)
 }

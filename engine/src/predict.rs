@@ -2,11 +2,11 @@
 //! what its arithmetic and its bytes take at the GPU's ceilings, and its launches.
 
 use crate::bench::Test;
+use crate::engine::EngineOptions;
 use crate::error::Error;
 use crate::model::Model;
 use crate::observe::{Observer, Stage};
 use crate::plan::dry_decode;
-use crate::session::PREFILL_CHUNK;
 use gamut_kernels::{Context, Target, View, Work};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -138,8 +138,9 @@ pub fn stages(model: &Model, samples: usize, target: Target) -> Result<Vec<Calls
 /// If the model cannot take it.
 pub fn prompt(model: &Model, tokens: usize, target: Target) -> Result<Calls, Error> {
     let mut calls = Vec::new();
-    for start in (0..tokens).step_by(PREFILL_CHUNK) {
-        let rows = PREFILL_CHUNK.min(tokens - start);
+    let chunk = EngineOptions::MAX_NUM_BATCHED_TOKENS;
+    for start in (0..tokens).step_by(chunk) {
+        let rows = chunk.min(tokens - start);
         calls.extend(step(model, start, (rows, false), target)?);
     }
     Ok(Calls {
@@ -168,14 +169,15 @@ pub fn generation(
     })
 }
 
-/// The calls of a step of the decoder. The benchmarks do not sample.
+/// The calls of a step of the decoder, but for sampling.
 fn step(
     model: &Model,
     start: usize,
-    rows: (usize, bool),
+    (rows, generated): (usize, bool),
     target: Target,
 ) -> Result<Vec<(&'static str, Work)>, Error> {
-    let mut calls = dry_decode(model, start, rows, target)?.work();
+    let generated = if generated { rows } else { 0 };
+    let mut calls = dry_decode(model, start + rows, (generated, rows), 1, target)?.work();
     calls.retain(|(op, _)| *op != "sample");
     Ok(calls)
 }

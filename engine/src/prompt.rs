@@ -1,67 +1,67 @@
-//! Conversations to token ids, with the audio's placeholder expanded.
+//! Prompts to token ids, each audio as one placeholder.
 
+use crate::core::request::Unexpanded;
 use crate::error::Error;
+use crate::input::{AudioInput, Input};
 use crate::model::Model;
-use gamut_kernels::ops::Source;
-use gamut_loader::{Message, TemplateOptions};
-use serde_json::{Map, Value};
+use gamut_loader::TemplateOptions;
 
-/// A conversation as the decoder reads it.
-#[derive(Clone, Debug)]
-pub(crate) struct Prompt {
-    /// Token ids, the placeholder repeated for every audio token.
-    pub(crate) tokens: Vec<u32>,
-    /// The embedding of every position.
-    pub(crate) sources: Vec<Source>,
-    /// Whether the assistant's turn opens inside a thought.
-    pub(crate) thinking: bool,
-}
-
-impl Prompt {
-    /// Renders `messages` with the checkpoint's template and variables such as `enable_thinking`,
-    /// and expands the placeholder to `audio_tokens` positions.
-    pub(crate) fn render(
+impl Unexpanded {
+    /// The token ids of `input`: of messages, by the checkpoint's template.
+    ///
+    /// # Errors
+    /// If the template fails, the prompt is empty, has a token that the model does not know, or has
+    /// not one placeholder for each audio.
+    pub(crate) fn new(
         model: &Model,
-        messages: &[Message],
-        variables: &Map<String, Value>,
-        audio_tokens: usize,
-    ) -> Result<Prompt, Error> {
+        input: &Input,
+        audio: Vec<AudioInput>,
+    ) -> Result<Unexpanded, Error> {
         let checkpoint = model.checkpoint();
-        let options = TemplateOptions {
-            add_generation_prompt: true,
-            variables: variables.clone(),
-        };
-        let text = checkpoint.chat_template().render(messages, &options)?;
-        let ids = checkpoint.tokenizer().encode(&text)?;
-        let token = model.config().audio_token_index;
-        let found = ids.iter().filter(|id| **id == token).count();
-        if found != 1 {
-            let hint = if found == 0 {
-                "the chat template prints none for the audio item"
-            } else {
-                "a message spells it out, or the chat template prints it twice"
-            };
-            return Err(Error::Placeholder { token, found, hint });
-        }
-        let mut prompt = Prompt {
-            tokens: Vec::new(),
-            sources: Vec::new(),
-            thinking: false,
-        };
-        for id in ids {
-            if id == token {
-                prompt
-                    .tokens
-                    .extend(std::iter::repeat_n(token, audio_tokens));
-                prompt
-                    .sources
-                    .extend((0..audio_tokens as u32).map(Source::Audio));
-            } else {
-                prompt.tokens.push(id);
-                prompt.sources.push(Source::Token(id));
+        let vocabulary = model.config().text.vocab_size;
+        let (ids, thinking) = match input {
+            Input::Messages(messages, variables) => {
+                let options = TemplateOptions {
+                    add_generation_prompt: true,
+                    variables: variables.0.clone(),
+                };
+                let text = checkpoint.chat_template().render(messages, &options)?;
+                let thinking = text.trim_end().ends_with("<think>");
+                (checkpoint.tokenizer().encode(&text)?, thinking)
             }
+            Input::Text(text) => (checkpoint.tokenizer().encode(text)?, false),
+            Input::Tokens(ids) => (ids.clone(), false),
+        };
+        if ids.is_empty() {
+            return Err(Error::EmptyPrompt);
         }
-        prompt.thinking = text.trim_end().ends_with("<think>");
-        Ok(prompt)
+        if let Some(id) = ids.iter().find(|id| **id as usize >= vocabulary) {
+            let (name, found) = ("token of the prompt", *id as usize);
+            let most = vocabulary - 1;
+            return Err(Error::Parameter { name, found, most });
+        }
+        let placeholder = model.config().audio_token_index;
+        let (found, expected) = (
+            ids.iter().filter(|id| **id == placeholder).count(),
+            audio.len(),
+        );
+        if found != expected {
+            return Err(Error::Placeholder {
+                token: placeholder,
+                found,
+                expected,
+                hint: if found < expected {
+                    "the chat template prints none for an audio item, or the prompt has too few"
+                } else {
+                    "a message spells it out, or the chat template prints it twice"
+                },
+            });
+        }
+        Ok(Unexpanded {
+            ids,
+            placeholder,
+            audio,
+            thinking,
+        })
     }
 }

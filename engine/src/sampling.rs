@@ -22,6 +22,11 @@ pub struct SamplingParams {
     pub ignore_eos: bool,
     /// Likely tokens to report beside each token drawn, at most [`MAX_LOGPROBS`].
     pub logprobs: usize,
+    /// Reports the log-probabilities of the prompt's tokens, with so many likely ones beside each.
+    pub prompt_logprobs: Option<usize>,
+    /// Answers to the one prompt, at most as many as run at a time. Answer `i` is what a request
+    /// with the seed `seed + i` gets alone.
+    pub n: usize,
 }
 
 impl Default for SamplingParams {
@@ -34,6 +39,8 @@ impl Default for SamplingParams {
             stop_token_ids: Vec::new(),
             ignore_eos: false,
             logprobs: 0,
+            prompt_logprobs: None,
+            n: 1,
         }
     }
 }
@@ -58,18 +65,31 @@ impl SamplingParams {
         }
     }
 
-    /// Whether the values are possible for a model of `vocabulary` tokens.
+    /// Whether the values are possible for a model of `vocabulary` tokens, of which `max_num_seqs`
+    /// sequences run at a time.
     ///
     /// # Errors
     /// Naming the first one that is not, with its value and range.
-    pub fn check(&self, vocabulary: usize) -> Result<(), Error> {
+    pub fn check(&self, vocabulary: usize, max_num_seqs: usize) -> Result<(), Error> {
         self.sampling.check(vocabulary)?;
         let most = MAX_LOGPROBS.min(vocabulary);
         let ids = self
             .stop_token_ids
             .iter()
             .map(|id| ("stop_token_ids", *id as usize, vocabulary - 1));
-        for (name, found, most) in ids.chain([("logprobs", self.logprobs, most)]) {
+        let counts = [
+            ("logprobs", self.logprobs, most),
+            ("prompt_logprobs", self.prompt_logprobs.unwrap_or(0), most),
+        ];
+        if !(1..=max_num_seqs).contains(&self.n) {
+            return Err(Error::Option {
+                name: "n",
+                found: self.n,
+                least: 1,
+                most: max_num_seqs,
+            });
+        }
+        for (name, found, most) in ids.chain(counts) {
             if found > most {
                 return Err(Error::Parameter { name, found, most });
             }

@@ -86,7 +86,10 @@ impl Source {
     }
 
     /// A source that can be opened more than once: pipes are read into memory.
-    pub(crate) fn reopenable(&self) -> Result<Cow<'_, Self>, Error> {
+    ///
+    /// # Errors
+    /// If it is a directory or a pipe that cannot be read.
+    pub fn reopenable(&self) -> Result<Cow<'_, Self>, Error> {
         let Source::Path(path) = self else {
             return Ok(Cow::Borrowed(self));
         };

@@ -99,6 +99,19 @@ impl Device {
         cuda.load_needs(&Context::needs(dry_runs))
     }
 
+    /// Waits for all work, and forgets all weights, so that others can be loaded. Graphs that were
+    /// recorded before read what is no longer there.
+    ///
+    /// # Errors
+    /// If some of the work failed.
+    pub fn unload(&self) -> Result<()> {
+        self.synchronize()?;
+        if let Device::Cuda(cuda) = self {
+            cuda.unload();
+        }
+        Ok(())
+    }
+
     /// Waits for all work.
     ///
     /// # Errors

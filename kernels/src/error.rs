@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What an operation or a device can report.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An argument of an operation does not fit the others.

@@ -1,12 +1,11 @@
 //! The engine against the PyTorch oracle, on every golden case, on the host and on the virtual GPU.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
-use gamut_engine::{DType, DeviceChoice, Engine, EngineOptions, Inspection, Model, OpenOptions};
+use gamut_engine::{DType, DeviceChoice, EngineOptions, Inspection, Model, OpenOptions};
 use gamut_tests::clip::clip;
 use gamut_tests::golden::{Case, cases};
 use gamut_tests::nvrtc;
 use safetensors::SafeTensors;
-use std::sync::Arc;
 
 /// Tokens are compared up to the first margin below this.
 const MARGIN: f32 = 1e-3;
@@ -200,17 +199,17 @@ fn check(target: Target, cases: &[Case]) {
     for case in cases {
         let dir = tempfile::tempdir().unwrap();
         case.write_checkpoint(dir.path()).unwrap();
-        let model = Arc::new(Model::open(dir.path(), &OpenOptions::default()).unwrap());
+        let model = Model::open(dir.path(), &OpenOptions::default()).unwrap();
         let options = EngineOptions {
             device: target.device,
             dtype: Some(target.dtype),
             ..EngineOptions::default()
         };
-        let engine = Engine::new(model, &options).unwrap();
         let clip = clip(case.clip.seed, case.clip.samples);
         let samples: Vec<f32> = clip.into_iter().map(|s| f32::from(s) / 32768.0).collect();
         let found = Inspection::run(
-            &engine,
+            &model,
+            &options,
             &samples,
             &case.prompt,
             case.tokens,

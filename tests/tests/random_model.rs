@@ -1,11 +1,10 @@
 //! A model whose weights no file holds is, bit for bit, the one that would be written to files.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
-use gamut_engine::{DType, DeviceChoice, Engine, EngineOptions, Inspection, Model};
+use gamut_engine::{DType, DeviceChoice, EngineOptions, Inspection, Model};
 use gamut_loader::synthetic::{self, SyntheticOptions};
 use gamut_tests::nvrtc::NEWEST;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 const SEED: u64 = 7;
 
@@ -26,12 +25,11 @@ fn inspect(model: Model, device: DeviceChoice, dtype: DType) -> Inspection {
     let options = EngineOptions {
         device,
         dtype: Some(dtype),
-        threads: 0,
         max_model_len: Some(128),
+        ..EngineOptions::default()
     };
-    let engine = Engine::new(Arc::new(model), &options).unwrap();
     let samples: Vec<f32> = (0..8_000).map(|i| (i as f32 * 0.05).sin() * 0.3).collect();
-    Inspection::run(&engine, &samples, "What?", 2, &mut |_, _, _| {}).unwrap()
+    Inspection::run(&model, &options, &samples, "What?", 2, &mut |_, _, _| {}).unwrap()
 }
 
 #[test]

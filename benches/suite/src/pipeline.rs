@@ -24,8 +24,11 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
         &EngineOptions {
             device: options.choice(),
             dtype: Some(DType::BF16),
-            threads: 0,
-            max_model_len: Some(sizes.positions + sizes.generated),
+            // The first of the generated tokens comes with the prompt.
+            max_model_len: Some(sizes.positions + sizes.generated + 1),
+            max_num_seqs: 1,
+            max_songs: 2,
+            ..EngineOptions::default()
         },
     )?;
     let (seconds, plan) = (start.elapsed().as_secs_f64(), engine.plan());

@@ -1,6 +1,6 @@
 //! How much of a song the operations are timed on.
 
-use gamut_engine::PREFILL_CHUNK;
+use gamut_engine::EngineOptions;
 
 /// Sizes beside the model's own.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ impl Sizes {
         windows: 10,
         tokens: 7500,
         positions: 7600,
-        chunk: PREFILL_CHUNK,
+        chunk: EngineOptions::MAX_NUM_BATCHED_TOKENS,
         batches: [1, 32],
         generated: 128,
         repetitions: 3,

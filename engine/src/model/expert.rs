@@ -52,27 +52,19 @@ impl Expert {
         })
     }
 
-    /// Layers of the encoder.
-    pub(super) fn layers(&self) -> usize {
-        self.layers.len()
-    }
-
-    /// One window's log-mel `[bins, 3000]` to its tokens `[up to 750, d]`. Calls `after_layer`
-    /// after each layer.
+    /// One window's log-mel `[bins, 3000]` to its tokens `[up to 750, d]`.
     pub(super) fn forward(
         &self,
         cx: &Context,
         mel: View<'_>,
         tokens: ViewMut<'_>,
-        mut after_layer: impl FnMut(),
-    ) -> Result<(), Error> {
+    ) -> Result<(), gamut_kernels::Error> {
         let mut x = conv_stem(cx, mel, &self.stem)?;
         for layer in &self.layers {
             layer.forward(cx, self.heads, &mut x)?;
-            after_layer();
         }
         let x = layer_norm_f32(cx, &x, &self.layer_norm)?;
-        Ok(avg_pool(cx, &x, tokens)?)
+        avg_pool(cx, &x, tokens)
     }
 }
 
@@ -97,7 +89,12 @@ impl Layer {
         })
     }
 
-    fn forward(&self, cx: &Context, heads: usize, x: &mut Tensor) -> Result<(), Error> {
+    fn forward(
+        &self,
+        cx: &Context,
+        heads: usize,
+        x: &mut Tensor,
+    ) -> Result<(), gamut_kernels::Error> {
         let d = x.cols();
         let h = layer_norm(cx, &*x, &self.self_attn_layer_norm)?;
         let qkv = gemm(cx, &h, &self.qkv)?;
@@ -107,7 +104,6 @@ impl Layer {
 
         let h = layer_norm(cx, &*x, &self.final_layer_norm)?;
         let h = gemm_gelu(cx, &h, &self.fc1)?;
-        gemm_add(cx, &h, &self.fc2, x)?;
-        Ok(())
+        gemm_add(cx, &h, &self.fc2, x)
     }
 }

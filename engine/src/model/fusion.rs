@@ -50,7 +50,11 @@ impl Fusion {
 
     /// `[T ; G]`, `[N, 2d]`, to the fused tokens `[N, d]`. The streams come out as they enter the
     /// gate, each with what it took from the other.
-    pub(super) fn forward(&self, cx: &Context, streams: &mut Tensor) -> Result<Tensor, Error> {
+    pub(super) fn forward(
+        &self,
+        cx: &Context,
+        streams: &mut Tensor,
+    ) -> Result<Tensor, gamut_kernels::Error> {
         let (n, d) = (streams.rows(), streams.cols() / 2);
         let attended = {
             let (t, g) = (streams.columns(0, d), streams.columns(d, d));
@@ -103,7 +107,7 @@ impl CrossAttention {
         cx: &Context,
         queries: View<'_>,
         others: View<'_>,
-    ) -> Result<(Tensor, Tensor), Error> {
+    ) -> Result<(Tensor, Tensor), gamut_kernels::Error> {
         let q = gemm(cx, &layer_norm(cx, queries, &self.q_norm)?, &self.q_proj)?;
         let kv = gemm(cx, &layer_norm(cx, others, &self.kv_norm)?, &self.kv_proj)?;
         Ok((q, kv))

@@ -4,17 +4,18 @@ mod bind;
 mod decoder;
 mod expert;
 mod fusion;
+mod hearing;
 mod projector;
 
 use crate::error::Error;
-use crate::observe::{Observer, Stage};
 use bind::Bind;
 use decoder::Decoder;
 use expert::Expert;
 use fusion::Fusion;
-use gamut_kernels::ops::{MelBank, Rope, log_mel};
+use gamut_kernels::ops::{MelBank, Rope};
 use gamut_kernels::{Batch, Context, KvCache, Tensor, View};
 use gamut_loader::{Checkpoint, Config, OpenOptions, synthetic};
+pub(crate) use hearing::Hearing;
 use projector::Projector;
 use serde_json::Value;
 use std::path::Path;
@@ -88,47 +89,6 @@ impl Model {
     /// Tokens that a clip of `samples` at 16 kHz becomes.
     pub fn audio_tokens(samples: usize) -> usize {
         samples.div_ceil(SAMPLES_PER_TOKEN)
-    }
-
-    /// Samples `[samples]` of 16 kHz mono to rows `[N, D]` among the decoder's embeddings.
-    pub(crate) fn encode(
-        &self,
-        cx: &Context,
-        samples: &[f32],
-        observer: &mut dyn Observer,
-    ) -> Result<Tensor, Error> {
-        let d = self.config().temporal.d_model;
-        let bins = self.config().temporal.num_mel_bins;
-        let n = Model::audio_tokens(samples.len());
-        let mut streams = cx.tensor_f32(n, 2 * d)?;
-        {
-            let mel = log_mel(cx, samples, &self.mel_bank)?;
-            observer.output(Stage::Mel, mel.view())?;
-            let experts = [
-                (Stage::Temporal, &self.temporal_expert, 0),
-                (Stage::Global, &self.global_expert, d),
-            ];
-            for (stage, expert, column) in experts {
-                let windows = mel.rows() / bins;
-                let total = windows * expert.layers();
-                for window in 0..windows {
-                    let first = window * WINDOW_TOKENS;
-                    let rows = WINDOW_TOKENS.min(n - first);
-                    let tokens = streams.block_mut(first, rows, column, d);
-                    let mut done = window * expert.layers();
-                    expert.forward(cx, mel.rows_from(window * bins, bins), tokens, || {
-                        done += 1;
-                        observer.progress(stage, done, total);
-                    })?;
-                }
-                observer.output(stage, streams.columns(column, d))?;
-            }
-        }
-        let fused = self.fusion.forward(cx, &mut streams)?;
-        observer.output(Stage::Fused, fused.view())?;
-        let projected = self.projector.forward(cx, &fused)?;
-        observer.output(Stage::Projected, projected.view())?;
-        Ok(projected)
     }
 
     /// One step of the decoder: see [`Decoder::forward`].

@@ -26,8 +26,12 @@ impl Projector {
     }
 
     /// `[N, d]` to `[N, D]`.
-    pub(super) fn forward(&self, cx: &Context, fused: &Tensor) -> Result<Tensor, Error> {
+    pub(super) fn forward(
+        &self,
+        cx: &Context,
+        fused: &Tensor,
+    ) -> Result<Tensor, gamut_kernels::Error> {
         let h = gemm_gelu(cx, fused, &self.linear_1)?;
-        Ok(gemm_f32(cx, &h, &self.linear_2)?)
+        gemm_f32(cx, &h, &self.linear_2)
     }
 }

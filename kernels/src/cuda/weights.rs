@@ -322,6 +322,12 @@ impl Cuda {
         self.load_kernels(&needs.kernels)
     }
 
+    /// Forgets all weights.
+    pub(crate) fn unload(&self) {
+        let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
+        weights.clear();
+    }
+
     /// Puts what is not yet there of `needs` on the GPU, in one block.
     ///
     /// # Errors

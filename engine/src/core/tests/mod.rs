@@ -1,0 +1,4 @@
+//! Random traces on a runner that hashes what it is given.
+
+mod fake;
+mod traces;
