@@ -162,7 +162,7 @@ pub fn prompt(
     let mut times = Vec::with_capacity(repetitions);
     for repetition in 0..=repetitions {
         // Another prompt every time, or it would be in the cache.
-        let usage = run(engine, arbitrary(engine, repetition, tokens), 1)?;
+        let usage = run(engine, (repetition, tokens), 1)?;
         if repetition > 0 {
             times.push(usage.prefill);
         }
@@ -189,8 +189,7 @@ pub fn generation(
 ) -> Result<Row, Error> {
     let mut times = Vec::with_capacity(repetitions);
     for repetition in 0..=repetitions {
-        let prompt = arbitrary(engine, 0, depth.max(1));
-        let usage = run(engine, prompt, tokens + 1)?;
+        let usage = run(engine, (0, depth.max(1)), tokens.saturating_add(1))?;
         if repetition > 0 {
             times.push(usage.decode);
         }
@@ -203,11 +202,14 @@ pub fn generation(
     })
 }
 
-/// What it takes to draw exactly `max_tokens` tokens after a prompt.
-fn run(engine: &Engine, prompt: Vec<u32>, max_tokens: usize) -> Result<Usage, Error> {
-    let tokens = prompt.len();
-    let most = engine.plan().max_model_len;
-    if tokens.saturating_add(max_tokens) > most {
+/// What it takes to draw exactly `max_tokens` tokens after a prompt of some length, another for
+/// every seed.
+fn run(engine: &Engine, (seed, prompt): (usize, usize), max_tokens: usize) -> Result<Usage, Error> {
+    let (tokens, most) = (
+        prompt.saturating_add(max_tokens),
+        engine.plan().max_model_len,
+    );
+    if tokens > most {
         let audio = 0;
         return Err(Error::PromptTooLong {
             tokens,
@@ -215,6 +217,7 @@ fn run(engine: &Engine, prompt: Vec<u32>, max_tokens: usize) -> Result<Usage, Er
             most,
         });
     }
+    let prompt = arbitrary(engine, seed, prompt);
     let params = SamplingParams {
         max_tokens,
         ignore_eos: true,

@@ -309,6 +309,6 @@ fn a_template_without_the_placeholder_or_with_two() {
             "model/chat_template.jinja",
             template.replace("<|AUDIO|>", text).as_bytes(),
         );
-        home.refuses(ASK, &["placeholder", found, "expected once"]);
+        home.refuses(ASK, &["placeholder", found, "expected 1"]);
     }
 }

@@ -10,7 +10,7 @@ fn a_question_that_spells_the_placeholder() {
     let home = Home::furnished();
     home.refuses(
         "ask clip.wav -p <|AUDIO|> -m model",
-        &["placeholder", "2 times", "expected once"],
+        &["placeholder", "2 times", "expected 1"],
     );
     home.refuses(
         "inspect clip.wav -p <|AUDIO|> -m model -o o.st",

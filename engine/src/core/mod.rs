@@ -155,7 +155,8 @@ impl<R: Runner> Core<R> {
         }
         let mut plan = std::mem::take(&mut self.plan);
         plan.rows.retain(|rows| self.scheduler.is_current(rows));
-        plan.hearing.take_if(|unit| !self.scheduler.is_hearing(unit));
+        plan.hearing
+            .take_if(|unit| !self.scheduler.is_hearing(unit));
         let idle = plan.is_empty();
         if !idle {
             self.step(&mut plan);

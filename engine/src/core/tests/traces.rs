@@ -377,3 +377,46 @@ fn requests_end_whatever_fails() {
         }
     }
 }
+
+/// What might have become a stop string is told when no more will come.
+#[test]
+fn a_cancelled_answer_keeps_what_was_held_back() {
+    let mut asked = Asked::random(&mut Dice(1), 1);
+    (asked.songs, asked.score) = (Vec::new(), None);
+    asked.ids = vec![1, 2, 3];
+    asked.params = SamplingParams {
+        max_tokens: 50,
+        ignore_eos: true,
+        ..SamplingParams::default()
+    };
+    let (whole, _) = run(&Trace::alone(&asked), |_| false);
+    let whole = &whole[0].completion.answers[0].text;
+    // The fifth letter may begin this one.
+    asked.params.stop = vec![format!("{}!", &whole[4..5])];
+    let trace = Trace::alone(&asked);
+    let mut core = Core::new(
+        Fake::new(trace.limits.pages, trace.limits.blocks),
+        trace.limits,
+        Box::new(Letters),
+        (MOST, LONGEST_CLIP),
+    );
+    let reader = Arc::new(Mailbox::new(100, 10, Arc::default()));
+    core.submit(asked.submission(reader.clone()));
+    while core.stats().generated_tokens < 5 {
+        core.tick();
+    }
+    let mut under = Under {
+        reader,
+        outcome: Outcome::default(),
+        gone: false,
+    };
+    under.read();
+    assert_eq!(under.outcome.completion.answers[0].text, whole[..4]);
+    under.reader.stop();
+    core.tick();
+    under.read();
+    let answer = &under.outcome.completion.answers[0];
+    assert_eq!(answer.finish, Some(Finish::Cancelled));
+    assert_eq!(answer.text, whole[..5]);
+    assert!(under.outcome.ended);
+}
