@@ -240,30 +240,35 @@ impl Worker {
         inside.stats.waiting += std::mem::take(&mut inside.submitted);
         let (closed, aborted) = (inside.closed, inside.aborted);
         drop(inside);
-        for command in commands.drain(..) {
-            self.take(command);
-        }
-        if aborted {
-            self.core.fail_all(|| Error::ShutDown);
-        }
-        // A reader's waker may panic.
-        let ticked = catch_unwind(AssertUnwindSafe(|| self.core.tick()));
-        let busy = ticked.unwrap_or_else(|_| {
+        let work = || {
+            while let Some(command) = commands.pop_front() {
+                self.take(command);
+            }
+            if aborted {
+                self.core.fail_all(|| Error::ShutDown);
+            }
+            let busy = self.core.tick();
+            while let Some(load) = self.core.next_load() {
+                // The other thread goes when this one does.
+                drop(self.loads.send(load));
+            }
+            busy
+        };
+        let busy = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
             self.core.fail_all(|| Error::Panicked);
             true
         });
-        while let Some(load) = self.core.next_load() {
-            // The other thread goes when this one does.
-            drop(self.loads.send(load));
-        }
         let mut inside = self.shared.lock();
         inside.stats = self.core.stats();
+        // After a panic some are left.
+        commands.append(&mut inside.commands);
+        inside.commands = commands;
         let more = !inside.commands.is_empty();
         drop(inside);
         if closed && self.core.is_idle() && !more {
             return false;
         }
-        if !busy {
+        if !busy && !more {
             self.shared.bell.wait();
         }
         true

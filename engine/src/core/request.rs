@@ -50,6 +50,25 @@ pub(crate) enum Task {
     },
 }
 
+impl Task {
+    /// Who is told of events.
+    fn reader(&self) -> &Arc<Reader> {
+        match self {
+            Task::Generate(reader) | Task::Score { reader, .. } | Task::Hear { reader, .. } => {
+                reader
+            }
+        }
+    }
+}
+
+impl Drop for Task {
+    /// However a request comes to its end, its reader learns of it.
+    fn drop(&mut self) {
+        self.reader().put(Err(Error::Panicked));
+        self.reader().end();
+    }
+}
+
 /// The mailbox of a request.
 pub(crate) type Reader = Mailbox<Result<Event, Error>>;
 
@@ -208,11 +227,7 @@ impl Request {
 
     /// Who is told of events.
     pub(super) fn reader(&self) -> &Arc<Reader> {
-        match &self.task {
-            Task::Generate(reader) | Task::Score { reader, .. } | Task::Hear { reader, .. } => {
-                reader
-            }
-        }
+        self.task.reader()
     }
 
     pub(super) fn tell(&self, event: Event) {
