@@ -184,6 +184,12 @@ pub(crate) struct SamplingArgs {
     /// Go on past the model's end tokens.
     #[arg(long)]
     pub(crate) ignore_eos: bool,
+    /// Answer with JSON of this JSON schema.
+    #[arg(long, value_name = "SCHEMA", conflicts_with = "regex")]
+    pub(crate) json_schema: Option<String>,
+    /// Answer with text that this regular expression matches as a whole.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) regex: Option<String>,
     /// Report the log-probability of each token, and of this many likely others.
     #[arg(long, value_name = "N")]
     pub(crate) logprobs: Option<usize>,

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::output;
 use crate::progress::Progress;
 use gamut_engine::{
-    AudioInput, DType, Device, Engine, EngineOptions, Excerpt, Model, OpenOptions, Sampling,
-    SamplingParams, Session, Song, Variables,
+    AudioInput, Constraint, DType, Device, Engine, EngineOptions, Excerpt, Model, OpenOptions,
+    Sampling, SamplingParams, Session, Song, Variables,
 };
 use gamut_loader::synthetic::{self, SyntheticOptions};
 use std::path::{Path, PathBuf};
@@ -191,6 +191,8 @@ fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
         stop_token_ids: args.stop_token_id.clone(),
         ignore_eos: args.ignore_eos,
         logprobs: args.logprobs.unwrap_or(0),
+        constraint: (args.json_schema.clone().map(Constraint::JsonSchema))
+            .or_else(|| args.regex.clone().map(Constraint::Regex)),
         ..recommended
     }
 }

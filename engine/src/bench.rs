@@ -1,6 +1,8 @@
 //! Timing a model's stages on a device. Every function runs once uncounted and then as often as
 //! asked, and calls `tick` after each run.
 
+pub use crate::overhead::overhead;
+
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::Usage;

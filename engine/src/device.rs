@@ -83,10 +83,12 @@ impl Runner for DeviceRunner {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Vec<Sampled>, gamut_kernels::Error> {
-        self.drawing
-            .take()
-            .map_or(Ok(Vec::new()), PendingTokens::wait)
+    fn finish(
+        &mut self,
+        drawn: &mut Vec<Result<Sampled, gamut_kernels::Error>>,
+    ) -> Result<(), gamut_kernels::Error> {
+        let drawing = self.drawing.take();
+        drawing.map_or(Ok(()), |drawing| drawing.wait(drawn))
     }
 
     fn rows(&self, samples: usize) -> usize {
@@ -223,13 +225,6 @@ impl DecoderRunner {
     }
 }
 
-impl Step<'_> {
-    /// Whether all rows are wanted, in their order.
-    fn wants_all(&self) -> bool {
-        self.wanted.iter().copied().eq(0..self.sources.len())
-    }
-}
-
 /// Steps of generated tokens as CUDA graphs, one for every bucket, recorded when it is first met.
 #[derive(Debug)]
 struct DecodeGraphs {
@@ -261,7 +256,14 @@ impl DecodeGraphs {
     ) -> Result<Tensor, gamut_kernels::Error> {
         let known = (&*kv, model.config().text.vocab_size);
         let tables = &mut self.tables;
-        let batch = Batch::in_bucket(bucket, tables, known, step.sequences, step.sources)?;
+        let batch = Batch::in_bucket(
+            &self.cx,
+            bucket,
+            tables,
+            known,
+            step.sequences,
+            step.sources,
+        )?;
         let graph = match self.graphs.entry(bucket) {
             Entry::Occupied(graph) => graph.into_mut(),
             Entry::Vacant(place) => {

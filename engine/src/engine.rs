@@ -315,6 +315,9 @@ impl Engine {
         answers: usize,
         task: impl FnOnce(Arc<Reader>) -> Task,
     ) -> Result<Generation, SubmitError> {
+        let constraint = params.constraint.as_ref();
+        let guide = constraint.map(|constraint| self.model().compile(constraint));
+        let guide = guide.transpose()?;
         let bell: Arc<Bell> = self.handle.shared.bell().clone();
         // In one step each answer may have a token and its end, and so may those of a step that is
         // under way when the mailbox is found full.
@@ -328,6 +331,7 @@ impl Engine {
             client,
             priority,
             prompt,
+            guide,
             params,
             task: task(reader.clone()),
             came: Instant::now(),

@@ -124,6 +124,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A constraint on the answer cannot be understood, or takes too long to follow.
+    #[error("{what}: {reason}")]
+    Constraint {
+        /// Which.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The prompt, or a continuation of it, has no tokens.
     #[error("the prompt has no tokens")]
     EmptyPrompt,

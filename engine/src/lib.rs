@@ -26,6 +26,7 @@
 //! Nothing is global: an engine has threads of its own, which end with it.
 
 pub mod bench;
+mod constraint;
 mod core;
 mod device;
 mod engine;
@@ -37,6 +38,7 @@ mod inspect;
 mod mailbox;
 mod model;
 mod observe;
+mod overhead;
 mod pages;
 mod plan;
 pub mod predict;
@@ -49,6 +51,7 @@ mod sync;
 mod text;
 mod worker;
 
+pub use constraint::Constraint;
 pub use engine::{Continuation, Engine, EngineOptions, Song, Stats};
 pub use error::{Error, SubmitError};
 pub use event::{Event, Finish, Phase, Token, Usage};

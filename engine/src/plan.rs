@@ -243,8 +243,8 @@ fn dry_graph(model: &Model, plan: &MemoryPlan, target: Target) -> Result<Context
     let bucket = Bucket::holding(plan.max_num_seqs, plan.max_model_len);
     let mut tables = Context::plan(target).table_memory(bucket.table_len())?;
     let known = (&kv, model.config().text.vocab_size);
-    let batch = Batch::in_bucket(bucket, &mut tables, known, &[], &[])?;
     let cx = Context::plan(target);
+    let batch = Batch::in_bucket(&cx, bucket, &mut tables, known, &[], &[])?;
     drop(model.decode(&cx, &batch, None, &rope, &mut kv)?);
     Ok(cx)
 }

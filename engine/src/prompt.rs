@@ -19,17 +19,19 @@ impl Unexpanded {
     ) -> Result<Unexpanded, Error> {
         let checkpoint = model.checkpoint();
         let vocabulary = model.config().text.vocab_size;
+        let encode = |text: &str| -> Result<_, Error> {
+            let thinking = text.trim_end().ends_with("<think>");
+            Ok((checkpoint.tokenizer().encode(text)?, thinking))
+        };
         let (ids, thinking) = match input {
             Input::Messages(messages, variables) => {
                 let options = TemplateOptions {
                     add_generation_prompt: true,
                     variables: variables.0.clone(),
                 };
-                let text = checkpoint.chat_template().render(messages, &options)?;
-                let thinking = text.trim_end().ends_with("<think>");
-                (checkpoint.tokenizer().encode(&text)?, thinking)
+                encode(&checkpoint.chat_template().render(messages, &options)?)?
             }
-            Input::Text(text) => (checkpoint.tokenizer().encode(text)?, false),
+            Input::Text(text) => encode(text)?,
             Input::Tokens(ids) => (ids.clone(), false),
         };
         if ids.is_empty() {

@@ -1,5 +1,6 @@
 //! How an answer is drawn, and where it ends.
 
+use crate::constraint::Constraint;
 use crate::error::Error;
 use gamut_kernels::Sampling;
 use gamut_loader::GenerationConfig;
@@ -24,6 +25,8 @@ pub struct SamplingParams {
     pub logprobs: usize,
     /// Reports the log-probabilities of the prompt's tokens, with so many likely ones beside each.
     pub prompt_logprobs: Option<usize>,
+    /// What the answer must be.
+    pub constraint: Option<Constraint>,
     /// Answers to the one prompt, at most as many as run at a time. Answer `i` is what a request
     /// with the seed `seed + i` gets alone.
     pub n: usize,
@@ -40,6 +43,7 @@ impl Default for SamplingParams {
             ignore_eos: false,
             logprobs: 0,
             prompt_logprobs: None,
+            constraint: None,
             n: 1,
         }
     }

@@ -45,6 +45,11 @@ impl TextStream {
         self.stopped
     }
 
+    /// Whether the text so far ends in a thought.
+    pub(crate) fn is_thinking(&self) -> bool {
+        self.thinking
+    }
+
     /// Takes the bytes of a token.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Piece> {
         self.bytes.extend_from_slice(bytes);

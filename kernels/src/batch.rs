@@ -4,8 +4,9 @@ use crate::Context;
 use crate::error::{Result, check, ensure};
 use crate::kv_cache::{KvCache, PAGE};
 use crate::ops::Source;
-use crate::table::{Indices, write};
+use crate::table::{Indices, Integers, write};
 use crate::tensor::{Tensor, View};
+use std::iter::repeat_n;
 use std::ops::Range;
 
 /// Rows of a batch that are successive positions of one sequence.
@@ -24,6 +25,17 @@ pub struct Sequence<'a> {
     pub pages: &'a [u32],
 }
 
+impl<'a> Sequence<'a> {
+    fn positions(&self) -> Range<usize> {
+        self.start..self.start + self.rows
+    }
+
+    /// The pages up to the last position.
+    fn seen_pages(&self) -> &'a [u32] {
+        &self.pages[..self.positions().end.div_ceil(PAGE)]
+    }
+}
+
 /// Positions of a prompt that a kernel attends from at a time.
 const TILE: usize = 64;
 /// Keys that a kernel attends to at a time from a generated row, fixed so that company changes no
@@ -37,7 +49,7 @@ pub struct Batch<'a> {
     /// Rows, with those that fill up a bucket.
     rows: usize,
     /// All tables, one after the other.
-    values: Vec<i32>,
+    values: Integers,
     device: Memory<'a>,
     parts: Parts,
     splits: usize,
@@ -103,69 +115,59 @@ impl Bucket {
     }
 }
 
-/// The tables of a step as they grow.
-#[derive(Default)]
-struct Tables {
-    sequences: Vec<i32>,
-    rows: Vec<i32>,
-    tiles: Vec<i32>,
-    pages: Vec<i32>,
-    decodes: Vec<i32>,
-    sources: Vec<i32>,
-    wanted: Vec<i32>,
-}
-
-impl Tables {
-    /// Adds a sequence whose rows begin at `first_row`. Its numbers have been checked.
-    fn push(&mut self, s: &Sequence<'_>, first_row: usize) {
+impl Parts {
+    /// Appends the tables of a step to `values`, wide records first, so that all are aligned. In a
+    /// bucket, places that no sequence takes have a row at position -1, which sees and leaves
+    /// nothing.
+    fn append(
+        values: &mut Vec<i32>,
+        sequences: &[Sequence<'_>],
+        sources: &[Source],
+        wanted: impl Iterator<Item = usize>,
+        bucket: Option<Bucket>,
+    ) -> Parts {
+        let mut append = |table: &mut dyn Iterator<Item = i32>| {
+            let start = values.len();
+            values.extend(table);
+            start..values.len()
+        };
         let of = |n: usize| n as i32;
-        let index = of(self.sequences.len() / 4);
-        self.sequences
-            .extend([s.start, s.rows, first_row, self.pages.len()].map(of));
-        let positions = s.start..s.start + s.rows;
-        let pages = &s.pages[..positions.end.div_ceil(PAGE)];
-        self.pages.extend(pages.iter().map(|page| *page as i32));
-        self.rows
-            .extend(positions.flat_map(|position| [index, of(position)]));
-        match s.generated {
-            true => self
-                .decodes
-                .extend((0..s.rows).map(|row| of(first_row + row))),
-            false => {
-                let starts = (0..s.rows).step_by(TILE);
-                self.tiles.extend(starts.flat_map(|row| [index, of(row)]));
-            }
+        let room = bucket.map_or(0, Bucket::pages);
+        let empty = sequences.len()..bucket.map_or(0, Bucket::rows);
+        let numbered = || sequences.iter().enumerate();
+        let prompted = || numbered().filter(|(_, s)| !s.generated);
+        let generated = sequences.iter().flat_map(|s| repeat_n(s.generated, s.rows));
+
+        let (mut row, mut page) = (0, 0);
+        let heads = sequences.iter().map(|s| {
+            let head = [s.start, s.rows, row, page];
+            row += s.rows;
+            page += s.seen_pages().len().max(room);
+            head
+        });
+        let empty_heads = empty.clone().map(|row| [0, 0, row, row * room]);
+        let rows = numbered().flat_map(|(i, s)| s.positions().map(move |position| [i, position]));
+        let tiles =
+            prompted().flat_map(|(i, s)| (0..s.rows).step_by(TILE).map(move |row| [i, row]));
+        let pages = sequences.iter().flat_map(|s| {
+            let pages = s.seen_pages().iter().map(|page| *page as usize);
+            let rest = room.saturating_sub(pages.len());
+            pages.chain(repeat_n(0, rest))
+        });
+        let decodes = generated
+            .enumerate()
+            .filter_map(|(row, generated)| generated.then_some(row));
+        let sources = sources.iter().map(|source| source.index());
+        let nothing = empty.clone().flat_map(|row| [of(row), -1]);
+        Parts {
+            sequences: append(&mut heads.chain(empty_heads).flatten().map(of)),
+            rows: append(&mut rows.flatten().map(of).chain(nothing)),
+            tiles: append(&mut tiles.flatten().map(of)),
+            pages: append(&mut pages.chain(repeat_n(0, room * empty.len())).map(of)),
+            decodes: append(&mut decodes.chain(empty.clone()).map(of)),
+            sources: append(&mut sources.chain(empty.map(|_| 0))),
+            wanted: append(&mut wanted.map(of)),
         }
-    }
-
-    /// Adds a row at position -1, which sees and leaves nothing.
-    fn push_nothing(&mut self, row: usize) {
-        let (row, index) = (row as i32, self.sequences.len() as i32 / 4);
-        self.sequences.extend([0, 0, row, self.pages.len() as i32]);
-        self.rows.extend([index, -1]);
-        self.decodes.push(row);
-        self.sources.push(0);
-        self.wanted.push(row);
-    }
-
-    /// Wide records first, so that those of each table are aligned.
-    fn join(self) -> (Vec<i32>, Parts) {
-        let mut all = Vec::new();
-        let mut append = |table: Vec<i32>| {
-            let start = all.len();
-            all.extend(table);
-            start..all.len()
-        };
-        let parts = Parts {
-            sequences: append(self.sequences),
-            rows: append(self.rows),
-            tiles: append(self.tiles),
-            pages: append(self.pages),
-            decodes: append(self.decodes),
-            sources: append(self.sources),
-            wanted: append(self.wanted),
-        };
-        (all, parts)
     }
 }
 
@@ -177,15 +179,14 @@ impl<'a> Batch<'a> {
         wanted: &[usize],
     ) -> Result<Batch<'a>> {
         let rows = check_sequences(sequences)?;
-        let mut tables = Tables::default();
-        let mut first_row = 0;
-        for sequence in sequences {
-            tables.push(sequence, first_row);
-            first_row += sequence.rows;
-        }
-        tables.sources = sources.iter().map(|source| source.index()).collect();
-        tables.wanted = wanted.iter().map(|row| *row as i32).collect();
-        let (values, parts) = tables.join();
+        let mut values = cx.integers();
+        let parts = Parts::append(
+            &mut values,
+            sequences,
+            sources,
+            wanted.iter().copied(),
+            None,
+        );
         let mut device = cx.table_memory(values.len())?;
         write(&mut device, &values)?;
         let generated = sequences.iter().filter(|s| s.generated);
@@ -209,6 +210,7 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// If a page or token does not exist, the bucket or `device` is too small, or a copy fails.
     pub fn in_bucket(
+        cx: &Context,
         bucket: Bucket,
         device: &'a mut Tensor,
         (kv, vocabulary): (&KvCache, usize),
@@ -232,19 +234,9 @@ impl<'a> Batch<'a> {
             format_args!("at most {bucket:?}"),
         );
         ensure(OP, fits, "the bucket needed", found, most)?;
-        let mut tables = Tables::default();
-        for row in 0..bucket.rows {
-            match sequences.get(row).zip(sources.get(row)) {
-                Some((sequence, source)) => {
-                    tables.push(sequence, row);
-                    tables.sources.push(source.index());
-                    tables.wanted.push(row as i32);
-                }
-                None => tables.push_nothing(row),
-            }
-            tables.pages.resize((row + 1) * bucket.pages(), 0);
-        }
-        let (values, parts) = tables.join();
+        let mut values = cx.integers();
+        let wanted = 0..bucket.rows;
+        let parts = Parts::append(&mut values, sequences, sources, wanted, Some(bucket));
         write(device, &values)?;
         Ok(Batch {
             sequences,
@@ -275,6 +267,12 @@ impl<'a> Batch<'a> {
     pub fn wants_all(&self) -> bool {
         let wanted = self.wanted().values();
         wanted.len() == self.rows && (0..).zip(wanted).all(|(row, wanted)| row == *wanted)
+    }
+
+    /// The sequence of a row that does not only fill up, and the row's position in it.
+    pub(crate) fn place(&self, row: usize) -> (&'a Sequence<'a>, usize) {
+        let place = &self.values[self.parts.rows.start + 2 * row..][..2];
+        (&self.sequences[place[0] as usize], place[1] as usize)
     }
 
     /// For a kernel: `{start, rows, first row, first page}` of every sequence.

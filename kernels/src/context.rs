@@ -5,7 +5,7 @@ use crate::cuda::{Cuda, Driver, Graph, Launcher, Needs, Output};
 use crate::error::{Error, Result, check, ensure};
 use crate::host::Host;
 use crate::ops::Source;
-use crate::table::Table;
+use crate::table::{Integers, Pool, Table};
 use crate::tensor::{Tensor, View};
 use crate::work::Work;
 use crate::{Batch, DType, Sequence};
@@ -167,6 +167,7 @@ pub struct Context {
     runs: Runs,
     target: Target,
     arena: Arc<Arena>,
+    pool: Pool,
     poison: bool,
     salt: u64,
 }
@@ -216,6 +217,7 @@ impl Context {
             runs: Runs::On(device.clone()),
             target: device.target(),
             arena,
+            pool: Pool::default(),
             poison: false,
             salt: 0,
         }
@@ -229,6 +231,7 @@ impl Context {
             runs: Runs::Dry(Notes::default()),
             target,
             arena: Arena::counting(),
+            pool: Pool::default(),
             poison: false,
             salt: 0,
         }
@@ -352,8 +355,15 @@ impl Context {
     ///
     /// # Errors
     /// If the workspace is used up, or a copy fails.
-    pub fn table(&self, values: Vec<i32>) -> Result<Table> {
-        Table::new(self, values)
+    pub fn table(&self, values: impl IntoIterator<Item = i32>) -> Result<Table> {
+        let mut integers = self.integers();
+        integers.extend(values);
+        Table::new(self, integers)
+    }
+
+    /// Memory for integers on the host.
+    pub(crate) fn integers(&self) -> Integers {
+        self.pool.take()
     }
 
     /// Memory for a table of integers: on a GPU in its memory, on the host none.
@@ -472,10 +482,12 @@ impl Context {
             // Nothing is read.
             Runs::Dry(_) => true,
         };
-        let type_of = || format!("type of {what}");
-        ensure(op, x.dtype() == dtype, &type_of(), x.dtype(), dtype)?;
-        let place = || format!("device of {what}");
-        ensure(op, here, &place(), "another one", "the operation's")
+        let (type_of, place) = (
+            format_args!("type of {what}"),
+            format_args!("device of {what}"),
+        );
+        ensure(op, x.dtype() == dtype, type_of, x.dtype(), dtype)?;
+        ensure(op, here, place, "another one", "the operation's")
     }
 
     /// Runs an operation, which writes to `out`, on the device; a dry run notes it.

@@ -113,7 +113,7 @@ pub(crate) fn check<T: PartialEq + fmt::Debug>(
 pub(crate) fn ensure(
     op: &'static str,
     holds: bool,
-    what: &str,
+    what: impl fmt::Display,
     found: impl fmt::Display,
     expected: impl fmt::Display,
 ) -> Result<()> {
@@ -122,7 +122,7 @@ pub(crate) fn ensure(
     }
     Err(Error::Argument {
         op,
-        what: what.to_owned(),
+        what: what.to_string(),
         expected: expected.to_string(),
         found: found.to_string(),
     })

@@ -206,18 +206,13 @@ impl KvCache {
             layer < self.layers,
             "layer",
             layer,
-            format!("less than {}", self.layers),
+            format_args!("less than {}", self.layers),
         )?;
         for sequence in batch {
             let needed = sequence.start.saturating_add(sequence.rows).div_ceil(PAGE);
             let enough = sequence.pages.len() >= needed;
-            ensure(
-                op,
-                enough,
-                "pages of a sequence",
-                sequence.pages.len(),
-                format!("{needed}"),
-            )?;
+            let found = sequence.pages.len();
+            ensure(op, enough, "pages of a sequence", found, needed)?;
             let limit = format_args!("less than {}", self.pages);
             for page in sequence.pages {
                 ensure(op, (*page as usize) < self.pages, "page", page, limit)?;

@@ -65,6 +65,10 @@ impl Sampling {
             check_token("logit_bias", *token, vocabulary)?;
             possible(*bias < f32::INFINITY, "logit_bias", *bias, "a number")?;
         }
+        // In order none is there twice, and nothing need be allocated to see that.
+        if self.logit_bias.is_sorted_by(|a, b| a.0 < b.0) {
+            return Ok(());
+        }
         let mut tokens: Vec<u32> = self.logit_bias.iter().map(|(token, _)| *token).collect();
         tokens.sort_unstable();
         for pair in tokens.windows(2) {
@@ -97,11 +101,9 @@ impl Sampling {
 
 /// Fails unless the token is one of `vocabulary`.
 fn check_token(of: &str, token: u32, vocabulary: usize) -> Result<()> {
-    if (token as usize) < vocabulary {
-        return Ok(());
-    }
+    let (known, what) = ((token as usize) < vocabulary, format_args!("token in {of}"));
     let expected = format_args!("below {vocabulary}");
-    ensure("sample", false, &format!("token in {of}"), token, expected)
+    ensure("sample", known, what, token, expected)
 }
 
 /// The tokens of a sequence so far, as the penalties see them.
@@ -118,6 +120,11 @@ impl History {
         seen.sort_unstable();
         seen.dedup();
         History { seen }
+    }
+
+    /// Makes room for so many tokens more.
+    pub fn reserve(&mut self, tokens: usize) {
+        self.seen.reserve(tokens);
     }
 
     /// Each token once, ascending, with how often it was generated.

@@ -3,13 +3,61 @@
 use crate::Context;
 use crate::error::Result;
 use crate::tensor::{Tensor, View};
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Integers on the host and, where operations run on a GPU, in its memory.
 #[derive(Debug)]
 pub struct Table {
-    values: Vec<i32>,
+    values: Integers,
     device: Tensor,
+}
+
+/// Integers in host memory that comes from a [`Pool`] and goes back there.
+#[derive(Debug)]
+pub(crate) struct Integers {
+    values: Vec<i32>,
+    pool: Pool,
+}
+
+/// Memory for integers that has been used before, so that a step like the last one allocates none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pool(Arc<Mutex<Vec<Vec<i32>>>>);
+
+impl Pool {
+    /// No integers yet.
+    pub(crate) fn take(&self) -> Integers {
+        Integers {
+            values: self.lock().pop().unwrap_or_default(),
+            pool: self.clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<i32>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deref for Integers {
+    type Target = Vec<i32>;
+
+    fn deref(&self) -> &Vec<i32> {
+        &self.values
+    }
+}
+
+impl DerefMut for Integers {
+    fn deref_mut(&mut self) -> &mut Vec<i32> {
+        &mut self.values
+    }
+}
+
+impl Drop for Integers {
+    fn drop(&mut self) {
+        let mut values = std::mem::take(&mut self.values);
+        values.clear();
+        self.pool.lock().push(values);
+    }
 }
 
 /// A part of a [`Table`].
@@ -22,7 +70,7 @@ pub struct Indices<'a> {
 }
 
 impl Table {
-    pub(crate) fn new(cx: &Context, values: Vec<i32>) -> Result<Table> {
+    pub(crate) fn new(cx: &Context, values: Integers) -> Result<Table> {
         let mut device = cx.table_memory(values.len())?;
         write(&mut device, &values)?;
         Ok(Table { values, device })
@@ -80,6 +128,5 @@ impl<'a> Indices<'a> {
 
 /// Puts integers into the head of a table's memory; on the host there is none.
 pub(crate) fn write(device: &mut Tensor, values: &[i32]) -> Result<()> {
-    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    device.write_bytes(&bytes)
+    device.write_bytes(bytemuck::cast_slice(values))
 }

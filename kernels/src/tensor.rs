@@ -145,6 +145,32 @@ impl Tensor {
         self.view().to_vec()
     }
 
+    /// Whether it is a dry run's, without memory.
+    pub(crate) fn is_nowhere(&self) -> bool {
+        !self.region.is_on_host() && self.region.device().is_none()
+    }
+
+    /// Copies the elements of an f32 tensor to host memory of exactly their number.
+    ///
+    /// # Errors
+    /// If a copy, or what was to compute the elements, failed.
+    pub(crate) fn read(&self, to: &mut [f32]) -> Result<()> {
+        check(
+            "read",
+            "number of elements",
+            to.len(),
+            self.rows * self.cols,
+        )?;
+        check("read", "type", self.dtype, DType::F32)?;
+        match self.region.device() {
+            Some((block, start)) => block.read(start, bytemuck::cast_slice_mut(to)),
+            None => {
+                to.copy_from_slice(&self.region.data()[..to.len()]);
+                Ok(())
+            }
+        }
+    }
+
     /// Where in its arena it is, for a graph to remember.
     pub(crate) fn place(&self) -> Output {
         Output {

@@ -107,6 +107,14 @@ impl Tokenizer {
             .is_some_and(|token| token.special)
     }
 
+    /// Whether a token was added to those of the byte-level alphabet, special or not.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.inner
+            .get_added_vocabulary()
+            .get_added_tokens_decoder()
+            .contains_key(&id)
+    }
+
     /// One more than the largest id that has text.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
@@ -233,6 +241,7 @@ mod tests {
         assert_eq!(ids, [id("<|im_end|>"), id("<think>"), id("<|AUDIO|>")]);
         let special: Vec<bool> = ids.iter().map(|id| tokenizer.is_special(*id)).collect();
         assert_eq!(special, [true, false, true]);
+        assert!(ids.iter().all(|id| tokenizer.is_added(*id)) && !tokenizer.is_added(0));
         assert_eq!(tokenizer.decode(&ids, true).unwrap(), "<think>");
         assert_eq!(tokenizer.token_bytes(ids[0]).unwrap(), b"<|im_end|>");
         assert_eq!(tokenizer.id_to_token(ids[0]).as_deref(), Some("<|im_end|>"));

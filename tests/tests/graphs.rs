@@ -84,7 +84,8 @@ fn a_graph_gives_the_bits_of_each_sequence_alone() {
             let sources = tokens(100 + step, count);
             let expected = alone((&cx, &layer), &mut kv, &sequences, &sources);
             let known = (&kv, VOCABULARY);
-            let batch = Batch::in_bucket(bucket, &mut tables, known, &sequences, &sources).unwrap();
+            let batch =
+                Batch::in_bucket(&cx, bucket, &mut tables, known, &sequences, &sources).unwrap();
             if graph.is_none() {
                 graph = Some(cx.record(|cx| logits(cx, &layer, &batch, &mut kv)).unwrap());
             }
@@ -139,6 +140,7 @@ fn a_step_that_a_bucket_cannot_hold_is_refused() {
     let mut tables = cx.table_memory(bucket.table_len()).unwrap();
     let mut fail = |sequences: &[Sequence<'_>], sources: &[Source]| {
         message(Batch::in_bucket(
+            &cx,
             bucket,
             &mut tables,
             (&kv, 10),

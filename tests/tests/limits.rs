@@ -168,9 +168,9 @@ fn streams_move_few_bytes_in_whole_sectors() {
             avg_pool(cx, &narrow, &mut cx.tensor_f32(32, width)?)?;
             let tokens = (0..32).map(|i| Source::Token(3 * i).index());
             let audio = (0..32).map(|i| Source::Audio(i).index());
-            let sources = cx.table(tokens.chain(audio).collect())?;
+            let sources = cx.table(tokens.chain(audio))?;
             embed(cx, &table, Some(x.view()), sources.indices())?;
-            let rows = cx.table((0..32).map(|i| 63 - 2 * i).collect())?;
+            let rows = cx.table((0..32).map(|i| 63 - 2 * i))?;
             gather(cx, &x, rows.indices())?;
             let mut kv = KvCache::new(cx, 2, 4, 8, 128)?;
             kv.clear()?;

@@ -195,13 +195,21 @@ fn tokens_can_be_waited_for_later() {
         let [first, second, dropped] = [[2, 0], [0, 5], [1, 1]].map(&mut start);
         drop(dropped);
         for (pending, expected) in [second, first] {
-            assert_eq!(pending.wait().unwrap(), expected);
+            let mut chosen = vec![Ok(Sampled::default())];
+            pending.wait(&mut chosen).unwrap();
+            let chosen: Vec<Sampled> = chosen.into_iter().map(Result::unwrap).collect();
+            assert_eq!(chosen, expected);
         }
-        let bad = cx.upload_f32(&[f32::NAN; 4], 4).unwrap();
+        // A row that has no token takes none from the others.
+        let bad = cx.upload_f32(&[[f32::NAN; 4], [0.0, 1.0, 0.0, 0.0]].concat(), 4);
+        let bad = bad.unwrap();
         let (sampling, history) = (Sampling::default(), History::default());
         let draw = Draw::new(&sampling, &history, 0);
-        let pending = start_sampling(&cx, &bad, &[draw]).unwrap();
-        let message = pending.wait().unwrap_err().to_string();
+        let mut chosen = Vec::new();
+        let pending = start_sampling(&cx, &bad, &[draw; 2]).unwrap();
+        pending.wait(&mut chosen).unwrap();
+        assert_eq!(chosen.pop().unwrap().unwrap().token, 1);
+        let message = chosen.pop().unwrap().unwrap_err().to_string();
         assert_eq!(message, "sample: logits of row 0 is NaN, expected numbers");
     }
 }

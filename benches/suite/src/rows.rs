@@ -181,7 +181,7 @@ fn prefill(text: &TextConfig, sizes: &Sizes) -> Vec<Row> {
         Peer::Torch(json!({ "op": "gather", "rows": positions, "cols": d })),
         move |cx, bench| {
             let x = normal(cx, positions, d)?;
-            let last = cx.table(vec![positions as i32 - 1])?;
+            let last = cx.table([positions as i32 - 1])?;
             bench.run(cx, &mut || done(gather(cx, &x, last.indices())))
         },
     ));
@@ -402,7 +402,7 @@ fn embed_row(text: &TextConfig, rows: usize) -> Row {
         move |cx, bench| {
             let table = weight(vocab, d, 1.0);
             let token = |i: usize| Source::Token((i * 7919 % vocab) as u32).index();
-            let sources = cx.table((0..rows).map(token).collect())?;
+            let sources = cx.table((0..rows).map(token))?;
             bench.run(cx, &mut || done(embed(cx, &table, None, sources.indices())))
         },
     )

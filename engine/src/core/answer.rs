@@ -1,6 +1,8 @@
 //! An answer in the making.
 
 use super::request::Request;
+use crate::constraint::Guide;
+use crate::error::Error;
 use crate::event::{Event, Finish, Token, Usage};
 use crate::text::TextStream;
 use gamut_kernels::{History, Sampling};
@@ -16,6 +18,8 @@ pub(super) struct Answer {
     pub(super) tokens: Vec<u32>,
     pub(super) sampling: Sampling,
     pub(super) history: History,
+    /// What the answer is held to.
+    guide: Option<Guide>,
     text: TextStream,
     /// Positions computed, as of the last step.
     computed: usize,
@@ -37,6 +41,8 @@ pub(crate) trait Vocabulary {
 impl Answer {
     pub(super) fn new(request: &Request, sample: usize) -> Answer {
         let params = &request.params;
+        let mut history = History::new(&request.prompt.tokens);
+        history.reserve(request.max_tokens);
         Answer {
             request: request.id,
             sample,
@@ -45,7 +51,8 @@ impl Answer {
                 seed: params.sampling.seed.wrapping_add(sample as u64),
                 ..params.sampling.clone()
             },
-            history: History::new(&request.prompt.tokens),
+            history,
+            guide: request.guide.clone(),
             text: TextStream::new(&params.stop, request.prompt.thinking),
             computed: 0,
             preemptions: 0,
@@ -61,17 +68,33 @@ impl Answer {
         self.computed = end;
     }
 
+    /// The tokens to draw the next one from, by default all.
+    pub(super) fn allowed(&self) -> Option<&[u32]> {
+        // Thoughts are free.
+        let guide = self.guide.as_ref().filter(|_| !self.text.is_thinking());
+        guide.map(Guide::allowed)
+    }
+
     /// Takes a token that was drawn; whether the answer ends with it.
+    ///
+    /// # Errors
+    /// As [`Guide::take`].
     pub(super) fn take(
         &mut self,
         request: &Request,
         vocabulary: &dyn Vocabulary,
         token: Token,
         now: Instant,
-    ) -> Option<Finish> {
+    ) -> Result<Option<Finish>, Error> {
         let id = token.id;
         let params = &request.params;
-        let ends = vocabulary.ends(id) && !params.ignore_eos || params.stop_token_ids.contains(&id);
+        let guide = self.guide.as_mut().filter(|_| !self.text.is_thinking());
+        let ignored = params.ignore_eos && guide.is_none();
+        let ends = vocabulary.ends(id) && !ignored || params.stop_token_ids.contains(&id);
+        let complete = match guide {
+            Some(guide) if !ends => guide.take(id)?,
+            _ => false,
+        };
         self.history.push(id);
         self.tokens.push(id);
         if let Some(last) = self.last.replace(now) {
@@ -83,7 +106,7 @@ impl Answer {
             false => self.text.push(&vocabulary.bytes(id)),
         };
         let finish = match () {
-            () if ends || self.text.stopped() => Some(Finish::Stop),
+            () if ends || complete || self.text.stopped() => Some(Finish::Stop),
             () if self.tokens.len() >= request.max_tokens => Some(Finish::Length),
             () => None,
         };
@@ -95,7 +118,7 @@ impl Answer {
             token,
             pieces,
         });
-        finish
+        Ok(finish)
     }
 
     /// What the answer took.

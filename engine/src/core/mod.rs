@@ -5,9 +5,11 @@
 //! that runs, and then waits for its tokens.
 
 mod answer;
+pub(crate) mod idle;
 mod load;
 pub(crate) mod request;
 mod runner;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -17,18 +19,16 @@ pub(crate) use runner::{Runner, Step};
 
 use crate::engine::Stats;
 use crate::error::{Error, SubmitError};
-use crate::event::{Event, Finish, Phase, Token};
+use crate::event::Finish;
 use crate::model::Model;
 use crate::prefix::Key;
-use crate::scheduler::{BLOCK, Job, Limits, Plan, Scheduler, Unit};
+use crate::scheduler::{BLOCK, Job, Limits, Plan, Scheduler};
 use crate::sync::Arc;
 use answer::Answer;
-use gamut_kernels::ops::{Draw, Sampled, Source};
-use gamut_kernels::{History, PAGE, Sampling, Sequence};
 use request::{Heard, Request, Submission, Task};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use step::Lists;
 
 /// Other weights of the same sizes.
 pub(crate) struct Update {
@@ -58,8 +58,7 @@ pub(crate) struct Core<R> {
     ids: u64,
     /// Songs that somebody keeps in the pool, and how often.
     songs: BTreeMap<Key, usize>,
-    /// How a given token is chosen.
-    given: (Sampling, History),
+    lists: Lists,
     /// Weights that are to come when nobody runs any more.
     updates: VecDeque<Update>,
     /// What was done so far.
@@ -89,7 +88,7 @@ impl<R: Runner> Core<R> {
             loading: 0,
             ids: 0,
             songs: BTreeMap::new(),
-            given: Default::default(),
+            lists: Lists::default(),
             updates: VecDeque::new(),
             done: Stats::default(),
             plan: Plan::default(),
@@ -171,251 +170,6 @@ impl<R: Runner> Core<R> {
         self.scheduler.schedule(plan);
         for job in plan.heard.drain(..) {
             self.tell_heard(job);
-        }
-    }
-
-    fn step(&mut self, plan: &mut Plan) {
-        let started = match plan.rows.is_empty() {
-            true => Ok(()),
-            false => self.start(plan),
-        };
-        // The next step is scheduled while this one runs.
-        let mut next = std::mem::take(&mut self.next);
-        self.schedule(&mut next);
-        self.next = next;
-        if let Some(unit) = plan.hearing
-            && !self.hear(unit)
-        {
-            plan.hearing = None;
-        }
-        let drawn = match plan.rows.is_empty() {
-            true => Ok(Vec::new()),
-            false => started.and_then(|()| self.runner.finish()),
-        };
-        match drawn {
-            Ok(drawn) => {
-                self.scheduler.commit(plan);
-                self.count(plan);
-                self.take(plan, drawn);
-            }
-            Err(error) => {
-                let failed = std::mem::take(&mut plan.rows);
-                self.scheduler.commit(plan);
-                for rows in failed {
-                    if let Some((job, _)) = self.scheduler.sample_of(rows.sequence) {
-                        self.fail(job, error.clone().into());
-                    }
-                }
-            }
-        }
-    }
-
-    /// Counts a step that was done.
-    fn count(&mut self, plan: &Plan) {
-        self.done.steps += u64::from(!plan.rows.is_empty());
-        self.done.generated_tokens += plan.draws.len() as u64;
-        let prompted = plan.rows.iter().filter(|rows| !rows.generated);
-        self.done.prompt_tokens += prompted.map(|rows| rows.rows as u64).sum::<u64>();
-    }
-
-    /// Begins a step on the device.
-    fn start(&mut self, plan: &Plan) -> Result<(), gamut_kernels::Error> {
-        let now = Instant::now();
-        for rows in &plan.rows {
-            if let Some((job, _)) = self.scheduler.sample_of(rows.sequence)
-                && let Some(request) = self.requests.get_mut(&job)
-                && request.began.is_none()
-            {
-                self.done.cached_tokens += rows.start as u64;
-                request.begin(rows.start, now);
-            }
-            for sequence in &plan.draws[rows.draws.clone()] {
-                let Some((job, sample)) = self.scheduler.sample_of(*sequence) else {
-                    continue;
-                };
-                let request = &self.requests[&job];
-                let answer = self.answers.entry(*sequence);
-                answer.or_insert_with(|| Answer::new(request, sample));
-            }
-        }
-        let (mut sequences, mut sources, mut wanted, mut draws) = (vec![], vec![], vec![], vec![]);
-        for rows in &plan.rows {
-            let Some((job, _)) = self.scheduler.sample_of(rows.sequence) else {
-                continue;
-            };
-            let request = &self.requests[&job];
-            let answer = self.answers.get(&rows.sequence);
-            let first = sources.len();
-            let end = rows.start + rows.rows;
-            sequences.push(Sequence {
-                generated: rows.generated,
-                start: rows.start,
-                rows: rows.rows,
-                pages: self.scheduler.pages_of(rows.sequence),
-            });
-            let positions = rows.start..end;
-            sources.extend(positions.map(|position| self.source(request, answer, position)));
-            let drawing = &plan.draws[rows.draws.clone()];
-            let scores = rows.wanted - usize::from(!drawing.is_empty());
-            let alternatives = request.params.prompt_logprobs.unwrap_or(0);
-            for position in end - rows.wanted..end - rows.wanted + scores {
-                wanted.push(first + position - rows.start);
-                draws.push(Draw {
-                    sampling: &self.given.0,
-                    history: &self.given.1,
-                    position: position as u64 + 1,
-                    alternatives,
-                    given: request.prompt.tokens.get(position + 1).copied(),
-                    allowed: None,
-                });
-            }
-            for sequence in drawing {
-                let Some(answer) = self.answers.get(sequence) else {
-                    continue;
-                };
-                wanted.push(first + rows.rows - 1);
-                draws.push(Draw {
-                    sampling: &answer.sampling,
-                    history: &answer.history,
-                    position: end as u64,
-                    alternatives: request.params.logprobs,
-                    given: None,
-                    allowed: None,
-                });
-            }
-        }
-        self.runner.start(&Step {
-            copies: &plan.copies,
-            sequences: &sequences,
-            sources: &sources,
-            wanted: &wanted,
-            draws: &draws,
-        })
-    }
-
-    /// The embedding of a position.
-    fn source(&self, request: &Request, answer: Option<&Answer>, position: usize) -> Source {
-        let prompt = &request.prompt;
-        if let Some((clip, row)) = prompt.audio_at(position) {
-            let block = self.scheduler.clip_blocks(clip).get(row / PAGE);
-            let first = block.map_or(0, |block| *block * PAGE as u32);
-            return Source::Audio(first + (row % PAGE) as u32);
-        }
-        let generated = || answer?.tokens.get(position - prompt.tokens.len()).copied();
-        let token = prompt.tokens.get(position).copied().or_else(generated);
-        Source::Token(token.unwrap_or_default())
-    }
-
-    /// Takes what a step has drawn.
-    fn take(&mut self, plan: &Plan, drawn: Vec<Sampled>) {
-        let now = Instant::now();
-        let mut drawn = drawn.into_iter().map(|sampled| Token {
-            id: sampled.token,
-            logprob: sampled.logprob,
-            top: sampled.alternatives,
-        });
-        for rows in &plan.rows {
-            let drawing = &plan.draws[rows.draws.clone()];
-            let scores = rows.wanted - usize::from(!drawing.is_empty());
-            let mut tokens = drawn.by_ref().take(scores + drawing.len());
-            let job = self.scheduler.sample_of(rows.sequence).map(|(job, _)| job);
-            let Some((job, request)) = job.and_then(|j| Some((j, self.requests.get_mut(&j)?)))
-            else {
-                tokens.for_each(drop);
-                continue;
-            };
-            let end = rows.start + rows.rows;
-            if let Some(answer) = self.answers.get_mut(&rows.sequence) {
-                answer.compute(rows.start, end);
-            }
-            let first = end - rows.wanted;
-            for (position, token) in (first..first + scores).zip(&mut tokens) {
-                request.score(position + 1, token);
-            }
-            if !rows.generated {
-                self.prompted(job, end, now);
-            }
-            for (sequence, token) in drawing.iter().zip(tokens) {
-                let answer = self.answers.get_mut(sequence);
-                let (Some(answer), Some(request)) = (answer, self.requests.get(&job)) else {
-                    continue;
-                };
-                if let Some(finish) = answer.take(request, &*self.vocabulary, token, now) {
-                    self.end_answer(*sequence, finish);
-                }
-            }
-        }
-    }
-
-    /// Tells how far a prompt is, and what is known when it is all computed.
-    fn prompted(&mut self, job: usize, end: usize, now: Instant) {
-        let Some(request) = self.requests.get_mut(&job) else {
-            return;
-        };
-        let (cached, len) = (request.usage.cached_tokens, request.computed_tokens());
-        let (done, total) = (end.saturating_sub(cached), len.saturating_sub(cached));
-        let phase = Phase::Prefill;
-        request.tell_progress(Event::Progress { phase, done, total });
-        if end < len || request.ended_prompt.is_some() {
-            return;
-        }
-        request.ended_prompt = Some(now);
-        request.tell_scores();
-        if request.max_tokens == 0 {
-            let finish = match request.task {
-                Task::Score { .. } => Finish::Stop,
-                _ => Finish::Length,
-            };
-            for sample in 0..request.params.n {
-                Answer::new(request, sample).end(request, finish);
-            }
-            self.remove(job);
-        }
-    }
-
-    /// Does a unit of hearing; whether it worked.
-    fn hear(&mut self, unit: Unit) -> bool {
-        let Unit { clip, unit, units } = unit;
-        let start = Instant::now();
-        let waits = |request: &Request| {
-            request.prompt.audio.iter().any(|span| span.clip == clip) && request.began.is_none()
-        };
-        let blocks = self.scheduler.clip_blocks(&clip);
-        let heard = match self.samples.get(&clip) {
-            Some(samples) => self.runner.hear(samples, unit, blocks),
-            None => Err(gamut_kernels::Error::OutOfMemory {
-                what: "the audio, which is gone",
-                bytes: 0,
-            }),
-        };
-        match heard {
-            Ok(stage) => {
-                let time = start.elapsed();
-                for request in self.requests.values_mut().filter(|request| waits(request)) {
-                    request.add_stage(stage, time);
-                    request.tell_progress(Event::Progress {
-                        phase: Phase::Hear(stage),
-                        done: unit + 1,
-                        total: units,
-                    });
-                }
-                if unit + 1 == units {
-                    self.samples.remove(&clip);
-                }
-                true
-            }
-            Err(error) => {
-                self.runner.abort();
-                self.samples.remove(&clip);
-                self.scheduler.lose_clip(&clip);
-                let waiting = self.requests.iter_mut();
-                let waiting = waiting.filter(|(_, request)| waits(request));
-                let jobs: Vec<usize> = waiting.map(|(job, _)| *job).collect();
-                for job in jobs {
-                    self.fail(job, error.clone().into());
-                }
-                false
-            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! A request, from its coming to its end.
 
+use crate::constraint::Guide;
 use crate::error::Error;
 use crate::event::{Event, Token, Usage};
 use crate::input::AudioInput;
@@ -19,6 +20,8 @@ pub(crate) struct Submission {
     pub(crate) priority: i32,
     pub(crate) prompt: Unexpanded,
     pub(crate) params: SamplingParams,
+    /// The parameters' constraint.
+    pub(crate) guide: Option<Guide>,
     pub(crate) task: Task,
     pub(crate) came: Instant,
 }
@@ -181,6 +184,7 @@ pub(super) struct Request {
     pub(super) id: u64,
     pub(super) unexpanded: Unexpanded,
     pub(super) params: SamplingParams,
+    pub(super) guide: Option<Guide>,
     pub(super) task: Task,
     /// Empty until the audio is known.
     pub(super) prompt: Prompt,
@@ -210,6 +214,7 @@ impl Request {
             id,
             unexpanded: submission.prompt,
             params: submission.params,
+            guide: submission.guide,
             task: submission.task,
             prompt: Prompt::default(),
             clips: Vec::new(),

@@ -21,13 +21,21 @@ pub(crate) struct Step<'a> {
     pub(crate) draws: &'a [Draw<'a>],
 }
 
+impl Step<'_> {
+    /// Whether all rows are wanted, in their order.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.wanted.iter().copied().eq(0..self.sources.len())
+    }
+}
+
 /// A device with a model, its cache and its pool of audio.
 pub(crate) trait Runner {
     /// Begins a step; what an earlier one began has been finished.
     fn start(&mut self, step: &Step<'_>) -> Result<(), Error>;
 
-    /// Waits for the step's tokens, one for each of its draws.
-    fn finish(&mut self) -> Result<Vec<Sampled>, Error>;
+    /// Waits for the step's tokens, and puts one for each of its draws into `drawn`, or why there is
+    /// none.
+    fn finish(&mut self, drawn: &mut Vec<Result<Sampled, Error>>) -> Result<(), Error>;
 
     /// Rows of audio that so many samples become.
     fn rows(&self, samples: usize) -> usize;

@@ -7,6 +7,7 @@ mod fusion;
 mod hearing;
 mod projector;
 
+use crate::constraint::{Compiler, Constraint, Guide};
 use crate::error::Error;
 use bind::Bind;
 use decoder::Decoder;
@@ -19,6 +20,7 @@ pub(crate) use hearing::Hearing;
 use projector::Projector;
 use serde_json::Value;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Samples of 16 kHz audio for one token: 25 tokens a second.
 pub const SAMPLES_PER_TOKEN: usize = 640;
@@ -35,6 +37,8 @@ pub struct Model {
     fusion: Fusion,
     projector: Projector,
     language_model: Decoder,
+    /// Made when the first answer is to be held to something.
+    compiler: OnceLock<Result<Compiler, String>>,
 }
 
 impl Model {
@@ -73,7 +77,24 @@ impl Model {
             )?,
             language_model: Decoder::bind(&root("language_model"), text)?,
             checkpoint,
+            compiler: OnceLock::new(),
         })
+    }
+
+    /// What follows a constraint on an answer.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`].
+    pub(crate) fn compile(&self, constraint: &Constraint) -> Result<Guide, Error> {
+        let vocabulary = self.config().text.vocab_size;
+        let new = || Compiler::new(&self.checkpoint, vocabulary).map_err(|e| e.to_string());
+        match self.compiler.get_or_init(new) {
+            Ok(compiler) => compiler.compile(constraint),
+            Err(reason) => Err(Error::Constraint {
+                what: "constraint",
+                reason: reason.clone(),
+            }),
+        }
     }
 
     /// The checkpoint: config, tokenizer, chat template.

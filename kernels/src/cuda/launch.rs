@@ -7,10 +7,12 @@ use crate::DType;
 use crate::error::{Error, Result, check};
 use crate::table::Indices;
 use crate::tensor::{Tensor, View, ViewMut};
-use cudarc::driver::{CudaFunction, CudaModule, DriverError, LaunchConfig, PushKernelArg, sys};
+use cudarc::driver::{CudaFunction, CudaModule, DriverError, result, sys};
 use cudarc::nvrtc::Ptx;
 use std::collections::HashMap;
+use std::ffi::c_void;
 use std::num::NonZero;
+use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The CUDA source of an operation, as it lies beside its Rust twin.
@@ -161,6 +163,16 @@ impl Value {
             Value::Bytes(bytes) => bytes.len(),
         }
     }
+
+    /// Where the driver finds it.
+    fn place(&self) -> *mut c_void {
+        let place: *const c_void = match self {
+            Value::Four(value) => ptr::from_ref(value).cast(),
+            Value::Eight(value) => ptr::from_ref(value).cast(),
+            Value::Bytes(bytes) => bytes.as_ptr().cast(),
+        };
+        place.cast_mut()
+    }
 }
 
 /// What an operation launches kernels with: a GPU, or a dry run that notes what it needs.
@@ -203,7 +215,7 @@ impl Launcher<'_> {
                     .insert((source.file, kernel, defines.to_vec()), source);
                 Ok(())
             }
-            Launcher::Gpu(cuda) => cuda.launch((source, kernel), defines, grid, &args),
+            Launcher::Gpu(cuda) => cuda.launch((source, kernel), defines, grid, args),
         }
     }
 }
@@ -241,51 +253,48 @@ struct Function {
 const SHARED: usize = 48 * 1024;
 
 impl Cuda {
-    fn launch(
+    fn launch<const N: usize>(
         &self,
         (source, kernel): (&'static CudaSource, &'static str),
         defines: &[Define],
         grid: Grid,
-        args: &[Arg],
+        args: [Arg; N],
     ) -> Result<()> {
         let function = self.function(source, kernel, defines)?;
-        let values = args
-            .iter()
-            .enumerate()
-            .map(|(index, arg)| arg.value(kernel, index))
-            .collect::<Result<Vec<Value>>>()?;
-        let found: Vec<usize> = values.iter().map(Value::bytes).collect();
+        let mut values = [const { Value::Four(0) }; N];
+        for (index, (arg, value)) in args.iter().zip(&mut values).enumerate() {
+            *value = arg.value(kernel, index)?;
+        }
         check(
             kernel,
             "bytes of the kernel's arguments",
-            &found,
+            &values.each_ref().map(Value::bytes)[..],
             &function.parameters,
         )?;
         // A kernel has the launch bounds that it is written for.
         check(kernel, "threads of a block", grid.threads, function.threads)?;
-        let failed = |e| driver::error(format!("launching {kernel} on {:?}", grid), e);
+        let failed = |e| driver::error(format!("launching {kernel} on {grid:?}"), e);
         let context = self.stream.context();
         context.bind_to_thread().map_err(failed)?;
         function.allow_shared(grid.shared).map_err(failed)?;
-        let blocks = grid.blocks.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-        let config = LaunchConfig {
-            grid_dim: (blocks[0], blocks[1], blocks[2]),
-            block_dim: (grid.threads, 1, 1),
-            shared_mem_bytes: u32::try_from(grid.shared).unwrap_or(u32::MAX),
+        let [x, y, z] = grid.blocks.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let shared = u32::try_from(grid.shared).unwrap_or(u32::MAX);
+        let function = function.function.cu_function();
+        let mut places = values.each_ref().map(Value::place);
+        // SAFETY: the arguments have the sizes of the kernel's parameters, and the driver copies as
+        // many bytes of each before it returns; that they mean what the kernel takes them for is each
+        // operation's to see to, and its cases' to show.
+        let launched = unsafe {
+            result::launch_kernel(
+                function,
+                (x, y, z),
+                (grid.threads, 1, 1),
+                shared,
+                self.stream.cu_stream(),
+                &mut places,
+            )
         };
-        let mut launch = self.stream.launch_builder(&function.function);
-        for value in &values {
-            match value {
-                Value::Four(value) => launch.arg(value),
-                Value::Eight(value) => launch.arg(value),
-                // The driver copies as many bytes from here as the parameter has.
-                Value::Bytes(bytes) => launch.arg(bytes.first().unwrap_or(&0)),
-            };
-        }
-        // SAFETY: the arguments have the sizes of the kernel's parameters; that they mean what the
-        // kernel takes them for is each operation's to see to, and its cases' to show.
-        unsafe { launch.launch(config) }.map_err(failed)?;
-        Ok(())
+        launched.map_err(failed)
     }
 
     /// Compiles and loads kernels, several sources at a time.

@@ -73,11 +73,10 @@ impl DeviceBlock {
             return Ok(());
         }
         self.bind()?;
-        let what = format!("copying {} bytes from the GPU", to.len());
         // SAFETY: `at` has checked the range, and `to` is borrowed until the stream is done.
         let copied = unsafe { result::memcpy_dtoh_async(to, from, self.stream.cu_stream()) };
         let done = copied.and_then(|()| self.stream.synchronize());
-        done.map_err(|e| driver::error(what, e))
+        done.map_err(|e| driver::error(format!("copying {} bytes from the GPU", to.len()), e))
     }
 
     /// Copies `bytes` bytes from another block on the same GPU, behind all work before it.

@@ -24,7 +24,7 @@ pub fn copy_pages(cx: &Context, kv: &mut KvCache, copies: &[(u32, u32)]) -> Resu
     check_copies(copies, kv.pages())?;
     let words = copies.iter().flat_map(|(from, to)| [*from, *to]);
     // Below the number of pages, which a kernel takes as an `i32`.
-    let table = cx.table(words.map(|page| page as i32).collect())?;
+    let table = cx.table(words.map(|page| page as i32))?;
     let bytes = KvCache::bytes(
         cx.dtype(),
         kv.layers(),

@@ -166,7 +166,7 @@ fn cases() -> Vec<Case> {
             let expected = sources.clone();
             Ok(Trial::new(
                 move |cx| {
-                    let sources = cx.table(sources.iter().map(|s| s.index()).collect())?;
+                    let sources = cx.table(sources.iter().map(|s| s.index()))?;
                     let audio = Some(device_audio.view());
                     embed(cx, &table, audio, sources.indices())?.to_vec()
                 },
@@ -198,7 +198,7 @@ mod tests {
             .weight(DType::F32, (4, 8), 0.0, 1.0)
             .unwrap();
         let error = |source: Source| {
-            let sources = cx.table(vec![source.index()]).unwrap();
+            let sources = cx.table([source.index()]).unwrap();
             let embedded = embed(&cx, &table, None, sources.indices());
             embedded.unwrap_err().to_string()
         };

@@ -87,7 +87,7 @@ fn cases() -> Vec<Case> {
             let both = [x, floats].map(|x| reference::widen(&x));
             Ok(Trial::new(
                 move |cx| {
-                    let rows = cx.table(rows.iter().map(|row| *row as i32).collect())?;
+                    let rows = cx.table(rows.iter().map(|row| *row as i32))?;
                     let pick = |x: &Tensor| gather(cx, x, rows.indices())?.to_vec();
                     Ok([pick(&devices[0])?, pick(&devices[1])?].concat())
                 },

@@ -137,7 +137,7 @@ pub fn rope_kv(
         (&mut q, kv),
         |host, (q, kv)| {
             let turned = [q, &mut keys];
-            host_rope_kv(host, qkv, sequences, norm, rope, turned, (kv, layer));
+            host_rope_kv(host, qkv, batch, norm, rope, turned, (kv, layer));
         },
         |gpu, (q, kv)| launch(gpu, qkv, batch, norm, rope, q, (kv, layer)),
     )?;
@@ -181,7 +181,7 @@ pub(super) fn reference(
 fn host_rope_kv(
     host: &Host,
     qkv: &Tensor,
-    batch: &[Sequence<'_>],
+    batch: &Batch<'_>,
     norm: &QkNorm,
     rope: &Rope,
     [q, keys]: [&mut Tensor; 2],
@@ -189,13 +189,9 @@ fn host_rope_kv(
 ) {
     let first_key = q.cols();
     let first_value = first_key + keys.cols();
-    let slots = batch.iter().flat_map(|sequence| {
-        (sequence.start..sequence.start + sequence.rows).map(|position| (sequence.pages, position))
-    });
-    let slots: Vec<(&[u32], usize)> = slots.collect();
     let turn = |row: usize, from: usize, heads: &mut [f32], norm: &RmsNorm| {
         heads.copy_from_slice(&qkv.row(row)[from..][..heads.len()]);
-        let angles = rope.table.row(slots[row].1);
+        let angles = rope.table.row(batch.place(row).1);
         host.isa().run(Turn {
             heads,
             norm,
@@ -203,16 +199,17 @@ fn host_rope_kv(
         });
     };
     // Rows behind only fill up a batch.
-    let rows = slots.len();
+    let rows = batch.sequences().iter().map(|s| s.rows).sum();
     host.for_rows(&mut q.rows_from_mut(0, rows), |row, q| {
         turn(row, 0, q, &norm.q);
     });
     host.for_rows(&mut keys.rows_from_mut(0, rows), |row, keys| {
         turn(row, first_key, keys, &norm.k);
     });
-    for (row, (pages, position)) in slots.iter().enumerate() {
+    for row in 0..rows {
+        let (sequence, position) = batch.place(row);
         let values = &qkv.row(row)[first_value..];
-        kv.write(layer, pages, *position, [keys.row(row), values]);
+        kv.write(layer, sequence.pages, position, [keys.row(row), values]);
     }
 }
 
@@ -448,5 +445,5 @@ pub(super) fn case_batch<'a>(
     };
     let tables = tables.insert(cx.table_memory(bucket.table_len())?);
     let sources = vec![Source::Token(0); sequences.len()];
-    Batch::in_bucket(bucket, tables, (kv, 1), sequences, &sources)
+    Batch::in_bucket(cx, bucket, tables, (kv, 1), sequences, &sources)
 }

@@ -29,6 +29,7 @@ use crate::error::{Result, check, ensure};
 use crate::host::cut::{Cut, order};
 use crate::host::math;
 use crate::host::simd::{Kernel, LANES, Simd};
+use crate::table::{Integers, Table};
 use crate::tensor::{Tensor, View};
 use crate::{Context, Host, Sampling, Work, philox};
 use draw::{Parameters, allowed_words, share};
@@ -56,7 +57,9 @@ pub fn sample<'a>(
     logits: impl Into<View<'a>>,
     draws: &[Draw<'_>],
 ) -> Result<Vec<Sampled>> {
-    start_sampling(cx, logits, draws)?.wait()
+    let mut chosen = Vec::with_capacity(draws.len());
+    start_sampling(cx, logits, draws)?.wait(&mut chosen)?;
+    chosen.into_iter().collect()
 }
 
 /// Tokens that a device was told to choose and may not have come to yet. They keep some of the
@@ -67,24 +70,32 @@ pub struct PendingTokens {
     /// A row for each token; nothing on a dry run.
     out: Tensor,
     /// How many alternatives each row wants.
-    alternatives: Vec<usize>,
+    alternatives: Integers,
+    /// For the rows on the host.
+    rows: Integers,
 }
 
 impl PendingTokens {
-    /// Waits for the tokens, on a GPU together with all work that was queued since.
+    /// Waits for the tokens, on a GPU together with all work that was queued since, and puts them
+    /// into `chosen` instead of what is there: of each row the token, or that a logit is NaN or no
+    /// token can be chosen.
     ///
     /// # Errors
-    /// If a logit is NaN or no token of a row can be chosen, naming the row; if what was to compute
-    /// the logits failed.
-    pub fn wait(self) -> Result<Vec<Sampled>> {
-        let chosen = self.out.to_vec()?;
-        if chosen.is_empty() {
-            return Ok(vec![Sampled::default(); self.alternatives.len()]);
+    /// If what was to compute the logits failed.
+    pub fn wait(mut self, chosen: &mut Vec<Result<Sampled>>) -> Result<()> {
+        chosen.clear();
+        if self.out.is_nowhere() {
+            chosen.resize_with(self.alternatives.len(), || Ok(Sampled::default()));
+            return Ok(());
         }
-        let chosen = chosen.chunks_exact(self.out.cols());
-        let rows = self.alternatives.iter().zip(chosen).enumerate();
-        rows.map(|(row, (alternatives, chosen))| decode(row, *alternatives, chosen))
-            .collect()
+        self.rows.resize(self.out.rows() * self.out.cols(), 0);
+        let rows: &mut [f32] = bytemuck::cast_slice_mut(&mut self.rows);
+        self.out.read(rows)?;
+        let rows = rows.chunks_exact(self.out.cols()).enumerate();
+        for ((row, out), alternatives) in rows.zip(self.alternatives.iter()) {
+            chosen.push(decode(row, *alternatives as usize, out));
+        }
+        Ok(())
     }
 }
 
@@ -107,20 +118,25 @@ pub fn start_sampling<'a>(
     for draw in draws {
         draw.check(vocabulary)?;
     }
-    let alternatives: Vec<usize> = draws.iter().map(|d| d.alternatives).collect();
-    let most = alternatives.iter().copied().max().unwrap_or(0);
+    let mut alternatives = cx.integers();
+    alternatives.extend(draws.iter().map(|draw| draw.alternatives as i32));
+    let most = draws
+        .iter()
+        .map(|draw| draw.alternatives)
+        .max()
+        .unwrap_or(0);
     let mut out = cx.tensor_f32(rows, PAIR * (1 + most))?;
     let mut scratch = cx.host_scratch_for(rows, 2 * vocabulary)?;
     let Parameters {
         mut words,
         entries,
         allowed,
-    } = Parameters::new(draws);
+    } = Parameters::new(cx.integers(), draws);
     // A dry run makes room for bias, penalties and sets of allowed tokens.
     if cx.is_dry() {
         words.resize(allowed + rows * allowed_words(vocabulary), 0);
     }
-    let parameters = cx.table(words)?;
+    let parameters = Table::new(cx, words)?;
     let parameters = parameters.indices();
     let behind = |start| parameters.part(start..parameters.len());
     let adjusts = cx.is_dry() || draws.iter().any(Draw::adjusts);
@@ -154,7 +170,11 @@ pub fn start_sampling<'a>(
             )
         },
     )?;
-    Ok(PendingTokens { out, alternatives })
+    Ok(PendingTokens {
+        out,
+        alternatives,
+        rows: cx.integers(),
+    })
 }
 
 /// Elements of a token with its log-probability.
@@ -168,10 +188,10 @@ const NO_TOKEN: f32 = -2.0;
 fn decode(row: usize, alternatives: usize, out: &[f32]) -> Result<Sampled> {
     let (pairs, _) = out.as_chunks::<PAIR>();
     let [token, logprob] = pairs[0];
-    let what = format!("logits of row {row}");
-    ensure("sample", token != NOT_A_NUMBER, &what, "NaN", "numbers")?;
+    let what = format_args!("logits of row {row}");
+    ensure("sample", token != NOT_A_NUMBER, what, "NaN", "numbers")?;
     let (found, expected) = ("without a finite maximum", "one");
-    ensure("sample", token != NO_TOKEN, &what, found, expected)?;
+    ensure("sample", token != NO_TOKEN, what, found, expected)?;
     let alternatives = &pairs[1..][..alternatives];
     Ok(Sampled {
         token: token as u32,

@@ -164,6 +164,7 @@ impl Asked {
                 thinking: false,
             },
             params: self.params.clone(),
+            guide: None,
             task: match self.score {
                 Some(given) => Task::Score { given, reader },
                 None => Task::Generate(reader),

@@ -1,6 +1,7 @@
 //! What rows of logits are sampled with, and how the kernel reads it.
 
 use crate::error::{Result, check, ensure};
+use crate::table::Integers;
 use crate::{History, Sampling, philox};
 
 /// What one row of logits is to be sampled with.
@@ -51,6 +52,11 @@ impl<'a> Draw<'a> {
         check("sample", "words of allowed tokens", found, words)
     }
 
+    /// The tokens that the choice is limited to.
+    fn chosen_from(&self) -> Option<&'a [u32]> {
+        self.allowed.filter(|_| self.given.is_none())
+    }
+
     /// Whether the choice is from other numbers than the logits.
     pub(super) fn adjusts(&self) -> bool {
         self.given.is_none() && (self.sampling.adjusts() || self.allowed.is_some())
@@ -68,55 +74,41 @@ pub const MOST_ALTERNATIVES: usize = 256;
 /// What the kernel reads of the draws: a record for each row, the tokens with bias or history, and
 /// the sets of allowed tokens.
 pub(super) struct Parameters {
-    pub(super) words: Vec<i32>,
+    pub(super) words: Integers,
     /// Where the tokens begin, in words.
     pub(super) entries: usize,
     /// Where the sets begin.
     pub(super) allowed: usize,
 }
 
+/// Words of a row's record.
+const RECORD: usize = 16;
+/// Words of a token with bias or history.
+const ENTRY: usize = 4;
+
 impl Parameters {
-    pub(super) fn new(draws: &[Draw<'_>]) -> Parameters {
-        let (mut rows, mut tokens, mut sets) = (Vec::new(), Vec::new(), Vec::new());
-        for draw in draws {
-            let sampling = draw.sampling;
-            let (first, mut set) = (tokens.len(), NONE);
+    /// Puts them into `words`.
+    pub(super) fn new(mut words: Integers, draws: &[Draw<'_>]) -> Parameters {
+        let entries = draws.len() * RECORD;
+        words.resize(entries, 0);
+        let mut sets = 0;
+        for (row, draw) in draws.iter().enumerate() {
+            let first = words.len();
             if draw.given.is_none() {
-                tokens.extend(entries_of(draw));
-                if let Some(allowed) = draw.allowed {
-                    set = sets.len() as i32;
-                    sets.push(allowed);
-                }
+                append_entries(&mut words, draw);
             }
-            let wide = [
-                share(sampling.top_p),
-                philox::bits(sampling.seed, draw.position),
-            ];
-            rows.extend(wide.iter().flat_map(|x| [*x as i32, (*x >> 32) as i32]));
-            let floats = [
-                sampling.temperature,
-                sampling.min_p,
-                sampling.repetition_penalty,
-                sampling.presence_penalty,
-                sampling.frequency_penalty,
-            ];
-            rows.extend(floats.map(|x| x.to_bits() as i32));
-            let sizes = [
-                usize::from(sampling.is_greedy()),
-                // Beyond any vocabulary, all are wanted.
-                sampling.top_k.min(i32::MAX as usize),
-                draw.alternatives,
-                first,
-                tokens.len() - first,
-            ];
-            rows.extend(sizes.map(|x| x as i32));
-            // A vocabulary has less than 2^20 tokens.
-            rows.extend([draw.given.map_or(NONE, |token| token as i32), set]);
+            let set = match draw.chosen_from() {
+                Some(_) => sets,
+                None => NONE,
+            };
+            sets += i32::from(set != NONE);
+            let tokens = [first - entries, words.len() - first].map(|words| words / ENTRY);
+            words[row * RECORD..][..RECORD].copy_from_slice(&record(draw, tokens, set));
         }
-        let entries = rows.len();
-        let mut words = [rows, tokens.concat()].concat();
         let allowed = words.len();
-        words.extend(sets.concat().into_iter().map(|word| word as i32));
+        for set in draws.iter().filter_map(Draw::chosen_from) {
+            words.extend(set.iter().map(|word| *word as i32));
+        }
         Parameters {
             words,
             entries,
@@ -125,26 +117,55 @@ impl Parameters {
     }
 }
 
+/// A row's record. Its tokens are so many from `first` on, its set is the `set`-th.
+fn record(draw: &Draw<'_>, [first, tokens]: [usize; 2], set: i32) -> [i32; RECORD] {
+    let sampling = draw.sampling;
+    let halves = |x: u64| [x as i32, (x >> 32) as i32];
+    let [share, share_high] = halves(share(sampling.top_p));
+    let [random, random_high] = halves(philox::bits(sampling.seed, draw.position));
+    let float = |x: f32| x.to_bits() as i32;
+    [
+        share,
+        share_high,
+        random,
+        random_high,
+        float(sampling.temperature),
+        float(sampling.min_p),
+        float(sampling.repetition_penalty),
+        float(sampling.presence_penalty),
+        float(sampling.frequency_penalty),
+        i32::from(sampling.is_greedy()),
+        // Beyond any vocabulary, all are wanted.
+        sampling.top_k.min(i32::MAX as usize) as i32,
+        draw.alternatives as i32,
+        first as i32,
+        tokens as i32,
+        // A vocabulary has less than 2^20 tokens.
+        draw.given.map_or(NONE, |token| token as i32),
+        set,
+    ]
+}
+
 /// In place of a token that is given, or of a set.
 const NONE: i32 = -1;
 
 /// Every token with a bias or a history, once: `{token, bias, whether seen, times generated}`.
-fn entries_of(draw: &Draw<'_>) -> Vec<[i32; 4]> {
+fn append_entries(words: &mut Vec<i32>, draw: &Draw<'_>) {
     let sampling = draw.sampling;
-    let mut entries: Vec<[i32; 4]> = Vec::new();
+    let first = words.len();
     if sampling.penalises() {
         let seen = draw.history.seen().iter();
-        entries.extend(seen.map(|(token, times)| [*token as i32, 0, 1, *times as i32]));
+        words.extend(seen.flat_map(|(token, times)| [*token as i32, 0, 1, *times as i32]));
     }
-    let seen = entries.len();
+    let behind = words.len();
     for (token, bias) in &sampling.logit_bias {
         let (token, bias) = (*token as i32, bias.to_bits() as i32);
-        match entries[..seen].binary_search_by_key(&token, |entry| entry[0]) {
-            Ok(at) => entries[at][1] = bias,
-            Err(_) => entries.push([token, bias, 0, 0]),
+        let (seen, _) = words[first..behind].as_chunks_mut::<ENTRY>();
+        match seen.binary_search_by_key(&token, |entry| entry[0]) {
+            Ok(at) => seen[at][1] = bias,
+            Err(_) => words.extend([token, bias, 0, 0]),
         }
     }
-    entries
 }
 
 /// A share of probability in units of 2^-32.
