@@ -50,7 +50,8 @@ pub use context::{Context, Device, DeviceChoice, Target};
 pub use counted::Counted;
 pub use cuda::{
     Assembly, Counters, Counting, CoveredLine, Cuda, Define, Driver, Edit, Executed, Footprint,
-    Graph, KernelCoverage, Line, Requests, SourceLine, Timer, Wavefronts, assemble,
+    Graph, KernelCoverage, Line, Requests, SourceLine, Timer, TraceEvent, TraceKind, Tracing,
+    Wavefronts, assemble,
 };
 pub use dtype::DType;
 pub use error::{Error, Result};

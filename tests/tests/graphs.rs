@@ -2,9 +2,10 @@
 //! the bucket, and at every launch those of the tables that it finds.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
-use gamut_kernels::ops::{Source, gemm, gemm_f32};
+use gamut_kernels::ops::{Draw, Source, gemm, gemm_f32, start_sampling};
 use gamut_kernels::{
-    Batch, Bucket, Context, DType, Graph, KvCache, Linear, Result, Sequence, Tensor,
+    Batch, Bucket, Context, DType, Graph, History, KvCache, Linear, Result, Sampling, Sequence,
+    Tensor,
 };
 use gamut_tests::layer::{AttentionLayer, PAGES, VOCABULARY, sequence, weight};
 use gamut_tests::virtual_gpu;
@@ -93,6 +94,43 @@ fn a_graph_gives_the_bits_of_each_sequence_alone() {
             let found = launched.to_vec().unwrap();
             assert_eq!(bits(&found), expected, "{dtype}, step {step}");
         }
+    }
+}
+
+/// What the driver's library allocates is its own, and not counted.
+#[test]
+fn a_steady_step_allocates_nothing() {
+    let device = virtual_gpu(DType::BF16);
+    let [own, cx] = [(); 2].map(|()| Context::new(&device, ROOM).unwrap());
+    let layer = AttentionLayer::new(&device, &own);
+    let mut kv = layer.cache(&own, 2 * PAGES);
+    let pages: [Vec<u32>; 2] = [0, 1].map(|i| (0..PAGES as u32).map(|page| 2 * page + i).collect());
+    let bucket = Bucket::holding(2, 256);
+    let mut tables = own.table_memory(bucket.table_len()).unwrap();
+    let mut graph: Option<Graph> = None;
+    let (sampling, history) = (Sampling::default(), History::new(&[3, 5]));
+    let mut chosen = Vec::new();
+    for step in 0..6 {
+        let sequences = [0, 1].map(|i| sequence(&pages[i], step, 1, true));
+        let sources = tokens(step, 2);
+        let draws = [0, 1].map(|i| Draw::new(&sampling, &history, i));
+        let counted = allocation_counter::measure(|| {
+            let known = (&kv, VOCABULARY);
+            let batch = Batch::in_bucket(&cx, bucket, &mut tables, known, &sequences, &sources);
+            let batch = batch.unwrap();
+            if graph.is_none() {
+                graph = Some(cx.record(|cx| logits(cx, &layer, &batch, &mut kv)).unwrap());
+            }
+            let logits = cx.launch(graph.as_mut().unwrap(), 2).unwrap();
+            let pending = start_sampling(&own, &logits, &draws).unwrap();
+            pending.wait(&mut chosen).unwrap();
+        });
+        assert!(chosen.iter().all(Result::is_ok) && chosen.len() == 2);
+        // The first ones record the graph, load kernels and make lists.
+        assert!(
+            step < 3 || counted.count_total == 0,
+            "step {step}: {counted:?}"
+        );
     }
 }
 

@@ -34,6 +34,7 @@ fn reuse<T, U>(mut list: Vec<T>) -> Vec<U> {
 impl<R: Runner> Core<R> {
     /// Does what a plan has, and takes it from there what it could not do.
     pub(super) fn step(&mut self, plan: &mut Plan) {
+        tracing::trace!("step begins");
         let started = match plan.rows.is_empty() {
             true => Ok(()),
             false => self.start(plan),
@@ -42,6 +43,7 @@ impl<R: Runner> Core<R> {
         let mut next = std::mem::take(&mut self.next);
         self.schedule(&mut next);
         self.next = next;
+        tracing::trace!("next step scheduled");
         if let Some(unit) = plan.hearing
             && !self.hear(unit)
         {
@@ -53,6 +55,7 @@ impl<R: Runner> Core<R> {
             true => Ok(()),
             false => started.and_then(|()| self.runner.finish(&mut drawn)),
         };
+        tracing::trace!("step ends");
         match done {
             Ok(()) => {
                 self.scheduler.commit(plan);

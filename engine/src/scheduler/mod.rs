@@ -13,6 +13,7 @@
 //!
 //! So talking streams get a token a step, however long the song is that arrives.
 
+mod admission;
 mod clients;
 mod clips;
 mod job;

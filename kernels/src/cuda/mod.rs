@@ -15,6 +15,7 @@ mod library;
 mod memory;
 mod nvrtc;
 mod timer;
+mod trace;
 mod upload;
 mod weights;
 
@@ -30,6 +31,7 @@ pub use launch::Define;
 pub(crate) use launch::{Arg, CudaSource, Grid, Launcher};
 pub(crate) use memory::DeviceBlock;
 pub use timer::Timer;
+pub use trace::{TraceEvent, TraceKind, Tracing};
 pub(crate) use weights::Needs;
 
 use crate::DType;

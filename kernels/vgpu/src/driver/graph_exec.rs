@@ -9,6 +9,7 @@ use super::launch::Prepared;
 use super::queue::{Operation, Ticket};
 use super::stream::Named;
 use super::table::Handle;
+use super::trace::Kind;
 use super::work::Work;
 use super::{Driver, State};
 use std::collections::{BinaryHeap, HashMap};
@@ -277,6 +278,7 @@ extern "C" fn cuGraphLaunch(exec: Handle, stream: Handle) -> Code {
         let mut state = driver.state();
         state.exec(exec)?;
         state.refuse_node(named.stream, "a graph launch")?;
+        driver.trace.note(Kind::Graph, String::new);
         let end = state.launch_graph(exec, named)?;
         drop(state);
         driver.make_room(named.context, end);

@@ -10,7 +10,8 @@
 //! A program that loads the shared library by its path before it first looks for the CUDA driver
 //! gets this one: the library's name in the system's eyes is `libcuda.so`. `gamutVgpuVersion`,
 //! `gamutVgpuGetLastFault` and `gamutVgpuConfigure` are its own additions, see [`report`], and so
-//! are `gamutVgpuCount`, `gamutVgpuTakeCounters` and `gamutVgpuTakeCoverage`, see [`counting`].
+//! are `gamutVgpuCount`, `gamutVgpuTakeCounters` and `gamutVgpuTakeCoverage`, see [`counting`], and
+//! `gamutVgpuTrace`, `gamutVgpuMark` and `gamutVgpuTakeTrace`, see [`trace`].
 //!
 //! The C interface has no argument for a driver, so this module holds the crate's only global
 //! state: the [`Driver`] that `cuInit` makes, and each thread's stack of current contexts.
@@ -45,6 +46,7 @@ mod refused;
 mod report;
 mod stream;
 mod table;
+mod trace;
 mod work;
 
 use crate::{Gpu, Options, Properties};
@@ -64,6 +66,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use stream::Stream;
 use table::{Handle, Table};
+use trace::Trace;
 
 /// The process's driver, once `cuInit` was called.
 static DRIVER: OnceLock<Driver> = OnceLock::new();
@@ -78,6 +81,8 @@ struct Driver {
     state: Mutex<State>,
     /// What launches did, where that is counted. Locked last.
     counting: Counting,
+    /// What happened, where that is traced. Locked last.
+    trace: Trace,
 }
 
 /// What handles stand for, and the work that was not done yet.
@@ -132,6 +137,7 @@ impl Driver {
                 last_fault: String::new(),
             }),
             counting: Counting::default(),
+            trace: Trace::default(),
         }
     }
 

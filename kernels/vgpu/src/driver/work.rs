@@ -105,6 +105,24 @@ impl Work {
         }
     }
 
+    /// What a trace calls it.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Work::Nothing => "nothing".to_owned(),
+            Work::Launch(prepared) => format!("launch {}", prepared.kernel.name()),
+            Work::Upload { bytes, .. } => format!("upload {} bytes", bytes.len()),
+            Work::Copy { bytes, .. } => format!("copy {bytes} bytes"),
+            Work::Write { bytes, .. } => format!("write {bytes} bytes"),
+            Work::Read { bytes, .. } => format!("read {bytes} bytes"),
+            Work::Move { bytes, .. } => format!("move {bytes} bytes"),
+            Work::Fill { pattern, count, .. } => format!("fill {} bytes", count * pattern.len()),
+            Work::Allocate => "allocate".to_owned(),
+            Work::Free(_) => "free".to_owned(),
+            Work::Record(_) => "record an event".to_owned(),
+            Work::Call { .. } | Work::CallWithStream { .. } => "call the program".to_owned(),
+        }
+    }
+
     /// Does it. A panic of the interpreter is a failure like others.
     pub(super) fn execute_guarded(self, gpu: &Gpu, counting: &Counting) -> Result<(), Failure> {
         catch_unwind(AssertUnwindSafe(|| self.execute(gpu, counting))).unwrap_or_else(|_| {
