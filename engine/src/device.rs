@@ -11,6 +11,7 @@ use gamut_kernels::{Batch, Bucket, Context, Device, Graph, Host, KvCache, PAGE, 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// See [the module](self).
 #[derive(Debug)]
@@ -29,6 +30,10 @@ pub(crate) struct DeviceRunner {
     fused: Option<Tensor>,
     /// The tokens of the step under way.
     drawing: Option<PendingTokens>,
+    /// When that step was launched, on a device that goes on with it by itself.
+    launched: Option<Instant>,
+    /// See [`Runner::device_time`].
+    worked: Duration,
 }
 
 /// What steps of the decoder run on.
@@ -62,6 +67,8 @@ impl DeviceRunner {
             hearing: None,
             fused: None,
             drawing: None,
+            launched: None,
+            worked: Duration::ZERO,
             device: device.clone(),
             model,
             host,
@@ -71,6 +78,7 @@ impl DeviceRunner {
 
 impl Runner for DeviceRunner {
     fn start(&mut self, step: &Step<'_>) -> Result<(), gamut_kernels::Error> {
+        let began = Instant::now();
         let host = self.host.clone();
         let (decoder, pool) = (&mut self.decoder, &self.pool);
         self.drawing = Some(host.install(|| {
@@ -80,6 +88,10 @@ impl Runner for DeviceRunner {
             let logits = decoder.decode(&self.model, pool, step)?;
             start_sampling(&decoder.cx, &logits, step.draws)
         })?);
+        match self.device {
+            Device::Host(_) => self.worked += began.elapsed(),
+            Device::Cuda(_) => self.launched = Some(began),
+        }
         Ok(())
     }
 
@@ -87,8 +99,11 @@ impl Runner for DeviceRunner {
         &mut self,
         drawn: &mut Vec<Result<Sampled, gamut_kernels::Error>>,
     ) -> Result<(), gamut_kernels::Error> {
+        let began = self.launched.take().unwrap_or_else(Instant::now);
         let drawing = self.drawing.take();
-        drawing.map_or(Ok(()), |drawing| drawing.wait(drawn))
+        let finished = drawing.map_or(Ok(()), |drawing| drawing.wait(drawn));
+        self.worked += began.elapsed();
+        finished
     }
 
     fn rows(&self, samples: usize) -> usize {
@@ -106,9 +121,10 @@ impl Runner for DeviceRunner {
         unit: usize,
         blocks: &[u32],
     ) -> Result<Stage, gamut_kernels::Error> {
+        let began = Instant::now();
         let host = self.host.clone();
         let windows = Model::windows(samples.len());
-        host.install(|| {
+        let stage = host.install(|| {
             let (model, cx) = (&self.model, &self.audio);
             if unit == 0 {
                 (self.hearing, self.fused) = (None, None);
@@ -139,7 +155,12 @@ impl Runner for DeviceRunner {
                 projected.view().wait()?;
             }
             Ok(Stage::Projected)
-        })
+        });
+        // While a step is under way, this is part of its time.
+        if self.launched.is_none() {
+            self.worked += began.elapsed();
+        }
+        stage
     }
 
     fn replace(&mut self, model: &Arc<Model>) -> Result<(), Error> {
@@ -156,8 +177,13 @@ impl Runner for DeviceRunner {
         Ok(())
     }
 
+    fn device_time(&self) -> Duration {
+        self.worked
+    }
+
     fn abort(&mut self) {
         (self.hearing, self.fused, self.drawing) = (None, None, None);
+        self.launched = None;
     }
 }
 

@@ -170,6 +170,13 @@ pub struct Stats {
     pub prompt_tokens: u64,
     /// Tokens of prompts found in the cache so far.
     pub cached_tokens: u64,
+    /// Time of steps and of hearing so far, with all that the engine does between those that follow
+    /// each other without a rest.
+    pub step_time: Duration,
+    /// The part of it in which the device had work: the host while it computes, a GPU from the
+    /// beginning of a step's launch until its tokens are there, since the engine schedules the next
+    /// step meanwhile. The rest is what the engine adds to the steps.
+    pub device_time: Duration,
 }
 
 impl Engine {

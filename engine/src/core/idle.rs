@@ -11,7 +11,7 @@ use crate::sync::Arc;
 use gamut_kernels::ops::Sampled;
 use gamut_kernels::{Batch, Bucket, Context, DType, Error, KvCache, PAGE, Target, Tensor};
 use std::task::{Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// See [the module](self). It makes the tables that a GPU would read, and draws the same token
 /// always.
@@ -77,6 +77,10 @@ impl Runner for Idle {
 
     fn replace(&mut self, _: &Arc<Model>) -> Result<(), crate::Error> {
         Ok(())
+    }
+
+    fn device_time(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn abort(&mut self) {}

@@ -28,6 +28,7 @@ use answer::Answer;
 use request::{Heard, Request, Submission, Task};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::SyncSender;
+use std::time::Instant;
 use step::Lists;
 
 /// Other weights of the same sizes.
@@ -63,6 +64,8 @@ pub(crate) struct Core<R> {
     updates: VecDeque<Update>,
     /// What was done so far.
     done: Stats,
+    /// When the last tick ended, if it had a step.
+    stepped: Option<Instant>,
     /// What the next tick does.
     plan: Plan,
     /// What the one after it does.
@@ -91,6 +94,7 @@ impl<R: Runner> Core<R> {
             lists: Lists::default(),
             updates: VecDeque::new(),
             done: Stats::default(),
+            stepped: None,
             plan: Plan::default(),
             next: Plan::default(),
         }
@@ -145,6 +149,7 @@ impl<R: Runner> Core<R> {
 
     /// Does what can be done next. False if there is nothing until something comes.
     pub(crate) fn tick(&mut self) -> bool {
+        let began = self.stepped.take().unwrap_or_else(Instant::now);
         let stopped = self.end_stopped() | self.take_updates();
         self.pause_the_unread();
         if self.plan.is_empty() {
@@ -159,6 +164,9 @@ impl<R: Runner> Core<R> {
         let idle = plan.is_empty();
         if !idle {
             self.step(&mut plan);
+            let now = Instant::now();
+            self.done.step_time += now - began;
+            self.stepped = Some(now);
         }
         // The plan's lists are used again.
         plan.clear();
@@ -308,7 +316,10 @@ impl<R: Runner> Core<R> {
 
     /// Counts of what there is and was done.
     pub(crate) fn stats(&self) -> Stats {
-        self.scheduler.add_to(self.done)
+        self.scheduler.add_to(Stats {
+            device_time: self.runner.device_time(),
+            ..self.done
+        })
     }
 
     /// Whether the pool holds the longest clip beside the songs that are kept and one more.

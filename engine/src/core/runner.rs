@@ -5,6 +5,7 @@ use crate::observe::Stage;
 use crate::sync::Arc;
 use gamut_kernels::ops::{Draw, Sampled, Source};
 use gamut_kernels::{Error, Sequence};
+use std::time::Duration;
 
 /// One step of the decoder, with the choice of its tokens.
 #[derive(Clone, Copy)]
@@ -52,6 +53,9 @@ pub(crate) trait Runner {
     /// # Errors
     /// If the device's memory or a copy fails.
     fn replace(&mut self, model: &Arc<Model>) -> Result<(), crate::Error>;
+
+    /// See [`Stats::device_time`](crate::Stats::device_time).
+    fn device_time(&self) -> Duration;
 
     /// Lets go of what the units of a clip have left for those that will not come. No step is under
     /// way afterwards.

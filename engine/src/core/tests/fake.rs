@@ -7,6 +7,7 @@ use crate::scheduler::BLOCK;
 use gamut_kernels::ops::{Draw, Sampled, Source};
 use gamut_kernels::{Error, PAGE};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Tokens of the fake model; the first ends an answer.
 pub(super) const VOCABULARY: u32 = 24;
@@ -186,6 +187,10 @@ impl Runner for Fake {
 
     fn replace(&mut self, _: &Arc<Model>) -> Result<(), crate::Error> {
         Ok(())
+    }
+
+    fn device_time(&self) -> Duration {
+        Duration::from_nanos(self.calls)
     }
 
     fn abort(&mut self) {
