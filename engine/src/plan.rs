@@ -167,10 +167,20 @@ impl MemoryPlan {
     fn largest_steps(&self, model: &Model, target: Target) -> Result<Vec<Context>, Error> {
         let (seqs, rows) = (self.max_num_seqs, self.max_num_batched_tokens);
         let wanted = self.limits(0).max_wanted();
+        let longest = |generated, rows| DryRows {
+            generated,
+            start: self.max_model_len - rows,
+            rows,
+        };
         [(0, rows), (seqs, 0), (seqs, rows - seqs)]
-            .map(|(generated, prompted)| {
-                let rows = generated + prompted.min(self.max_model_len);
-                dry_decode(model, self.max_model_len, (generated, rows), wanted, target)
+            .map(|(generated, mut prompted)| {
+                let mut sequences = vec![longest(true, 1); generated];
+                while prompted > 0 {
+                    let rows = prompted.min(self.max_model_len);
+                    sequences.push(longest(false, rows));
+                    prompted -= rows;
+                }
+                dry_step(model, &sequences, wanted, target)
             })
             .into_iter()
             .collect()
@@ -201,28 +211,36 @@ pub(crate) fn dry_encode(model: &Model, samples: usize, target: Target) -> Resul
     Ok(cx)
 }
 
-/// Takes a step of `generated` rows, each the last of `positions`, and of a prompt's that make
-/// `rows` in all, and samples from the logits of `wanted` rows, without computing.
-pub(crate) fn dry_decode(
+/// Rows of a sequence in a step that is not computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DryRows {
+    /// Whether they were generated.
+    pub(crate) generated: bool,
+    /// Positions before them.
+    pub(crate) start: usize,
+    pub(crate) rows: usize,
+}
+
+/// Takes a step and samples from the logits of `wanted` rows, without computing.
+pub(crate) fn dry_step(
     model: &Model,
-    positions: usize,
-    (generated, rows): (usize, usize),
+    sequences: &[DryRows],
     wanted: usize,
     target: Target,
 ) -> Result<Context, Error> {
+    let ends = sequences.iter().map(|s| s.start + s.rows);
+    let positions = ends.max().unwrap_or(0);
+    let rows = sequences.iter().map(|s| s.rows).sum::<usize>();
     let pages: Vec<u32> = (0..positions.div_ceil(PAGE) as u32).collect();
     let (rope, mut kv) = dry_cache(model, positions, target)?;
     let cx = Context::plan(target);
-    let sequence = |generated, rows| Sequence {
-        generated,
-        start: positions - rows,
-        rows,
+    let sequences = sequences.iter().map(|s| Sequence {
+        generated: s.generated,
+        start: s.start,
+        rows: s.rows,
         pages: &pages,
-    };
-    let mut sequences = vec![sequence(true, 1); generated];
-    if rows > generated {
-        sequences.push(sequence(false, rows - generated));
-    }
+    });
+    let sequences: Vec<_> = sequences.collect();
     let sources = vec![Source::Token(0); rows];
     let wanted: Vec<usize> = (0..wanted).map(|i| i % rows.max(1)).collect();
     let batch = cx.step(&sequences, &sources, &wanted)?;
@@ -271,7 +289,14 @@ pub(crate) fn load(model: &Model, device: &Device) -> Result<(), Error> {
     let encode = dry_encode(model, 1, target)?;
     // Kernels differ between prompts and generated tokens; how long they are, and how many keys
     // there are, changes nothing.
-    let prompt = dry_decode(model, FEW_ROWS, (0, FEW_ROWS), 1, target)?;
-    let generated = dry_decode(model, 1, (1, 1), 1, target)?;
+    let [prompt, generated] = [(false, FEW_ROWS), (true, 1)].map(|(generated, rows)| {
+        let rows = DryRows {
+            generated,
+            start: 0,
+            rows,
+        };
+        dry_step(model, &[rows], 1, target)
+    });
+    let (prompt, generated) = (prompt?, generated?);
     Ok(device.load(&[&encode, &prompt, &generated])?)
 }

@@ -6,7 +6,7 @@ use crate::engine::EngineOptions;
 use crate::error::Error;
 use crate::model::Model;
 use crate::observe::{Observer, Stage};
-use crate::plan::dry_decode;
+use crate::plan::{DryRows, dry_step};
 use gamut_kernels::{Context, Target, View, Work};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -176,8 +176,12 @@ fn step(
     (rows, generated): (usize, bool),
     target: Target,
 ) -> Result<Vec<(&'static str, Work)>, Error> {
-    let generated = if generated { rows } else { 0 };
-    let mut calls = dry_decode(model, start + rows, (generated, rows), 1, target)?.work();
+    let rows = DryRows {
+        generated,
+        start,
+        rows,
+    };
+    let mut calls = dry_step(model, &[rows], 1, target)?.work();
     calls.retain(|(op, _)| *op != "sample");
     Ok(calls)
 }

@@ -367,6 +367,27 @@ fn what_cannot_be_done_is_told() {
     assert!(engine.submit(ask("?", 2)).unwrap().wait().is_ok());
 }
 
+/// Prompts that are short share a step, also where none may be as long as it.
+#[test]
+fn a_step_is_full_of_short_prompts() {
+    let options = EngineOptions {
+        max_model_len: Some(70),
+        max_num_seqs: 8,
+        max_num_batched_tokens: 512,
+        kv_cache_tokens: Some(2048),
+        ..small()
+    };
+    let engine = Engine::new(model(0), &options).unwrap();
+    let prompts = (0..40).map(|i| (0..64).map(|j| 1 + (i * 64 + j) % 500).collect());
+    let generations = prompts.map(|ids| {
+        let request = Request::new(Input::Tokens(ids)).params(ask("", 3).params);
+        engine.submit(request).unwrap()
+    });
+    for generation in generations.collect::<Vec<_>>() {
+        assert_eq!(generation.wait().unwrap().answers[0].tokens.len(), 3);
+    }
+}
+
 #[test]
 fn songs_stay_while_somebody_keeps_them() {
     let engine = Engine::new(model(0), &small()).unwrap();
