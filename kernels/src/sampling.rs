@@ -13,7 +13,8 @@ pub struct Sampling {
     pub top_p: f32,
     /// The least probability to choose from, as a share of the greatest; 0 for all.
     pub min_p: f32,
-    /// Divides positive logits of tokens in prompt or output, multiplies the others; 1 for none.
+    /// Divides positive logits of tokens in prompt or output, multiplies the others; 0.01 to 100, 1
+    /// for none.
     pub repetition_penalty: f32,
     /// Taken once from the logits of generated tokens; 0 for none.
     pub presence_penalty: f32,
@@ -56,7 +57,13 @@ impl Sampling {
         let p = self.min_p;
         possible((0.0..=1.0).contains(&p), "min_p", p, "0 to 1")?;
         let r = self.repetition_penalty;
-        possible(r.is_finite() && r > 0.0, "repetition_penalty", r, "above 0")?;
+        // Others may make a logit infinite, and with that row end the whole step.
+        possible(
+            (0.01..=100.0).contains(&r),
+            "repetition_penalty",
+            r,
+            "0.01 to 100",
+        )?;
         let p = self.presence_penalty;
         possible(penalty.contains(&p), "presence_penalty", p, "-2 to 2")?;
         let p = self.frequency_penalty;

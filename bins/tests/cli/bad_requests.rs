@@ -67,6 +67,7 @@ fn parameters_out_of_range() {
         ("--min-p=-0.1", "min_p"),
         ("--min-p=1.1", "min_p"),
         ("--repetition-penalty=0", "repetition_penalty"),
+        ("--repetition-penalty=1e-38", "repetition_penalty"),
         ("--presence-penalty=inf", "presence_penalty"),
         ("--frequency-penalty=nan", "frequency_penalty"),
         ("--logit-bias=576=1", "logit_bias"),
