@@ -1,8 +1,9 @@
 //! Arguments, with the names that people know from llama.cpp and vLLM.
 
+use crate::batch::Shard;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gamut_engine::predict::{self, Ceilings};
-use gamut_engine::{DType, DeviceChoice};
+use gamut_engine::{DType, DeviceChoice, EngineOptions};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Ask(AskArgs),
     /// Talk about an audio file; an empty line or end of input ends the talk.
     Chat(TalkArgs),
+    /// Answer a file of requests; what its output has already is not asked again.
+    Batch(BatchArgs),
     /// Show a checkpoint's sizes and the memory that it takes.
     Info(InfoArgs),
     /// Check every operation against its formula.
@@ -236,6 +239,47 @@ pub(crate) struct AskArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) talk: TalkArgs,
+}
+
+/// How many requests share the engine.
+#[derive(Debug, Args)]
+pub(crate) struct BatchingArgs {
+    /// Sequences that run at a time.
+    #[arg(long, value_name = "N", default_value_t = EngineOptions::default().max_num_seqs)]
+    pub(crate) max_num_seqs: usize,
+    /// Rows of a step: the tokens being generated, and as much of prompts as there is room for.
+    #[arg(long, value_name = "TOKENS", default_value_t = EngineOptions::MAX_NUM_BATCHED_TOKENS)]
+    pub(crate) max_num_batched_tokens: usize,
+    /// Tokens whose keys and values are kept [default: on a GPU as many as fit, on the host two of
+    /// the longest contexts].
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) kv_cache_tokens: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit code 1: the output holds errors, or a request stays unanswered. \
+    2: the batch could not go on; run it again."
+)]
+pub(crate) struct BatchArgs {
+    /// Requests, one JSON object a line: custom_id and body, as OpenAI's batches have them. Flags are
+    /// for what a body leaves out. Audio is a path, from the folder of this file, or base64.
+    pub(crate) requests: PathBuf,
+    /// File for the answers [default: REQUESTS with .out.jsonl, or .INDEX-of-COUNT.out.jsonl].
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Answer one of COUNT parts, from 0; requests about the same audio are in the same part.
+    #[arg(long, value_name = "INDEX/COUNT")]
+    pub(crate) shard: Option<Shard>,
+    /// Checkpoint directory [default: a demo model of random weights].
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) batching: BatchingArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
 }
 
 #[derive(Debug, Args)]

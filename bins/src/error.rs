@@ -9,10 +9,28 @@ pub(crate) enum Error {
     Output(std::io::Error),
     /// A question could not be read from the terminal.
     Input(std::io::Error),
-    /// A picture could not be written.
-    Picture {
+    /// A file could not be read.
+    Read {
         path: PathBuf,
         reason: std::io::Error,
+    },
+    /// A file could not be written.
+    Write {
+        path: PathBuf,
+        reason: std::io::Error,
+    },
+    /// Another process has the output of a batch.
+    OutputInUse {
+        path: PathBuf,
+    },
+    /// The output of a batch is to be the file of its requests.
+    OutputIsInput {
+        path: PathBuf,
+    },
+    /// The output of a batch holds something else.
+    NoAnswer {
+        path: PathBuf,
+        line: u64,
     },
     /// The demo model has no place to be kept.
     DemoModel {
@@ -27,9 +45,27 @@ impl std::fmt::Display for Error {
             Error::Engine(e) => e.fmt(f),
             Error::Output(e) => write!(f, "cannot write to standard output: {e}"),
             Error::Input(e) => write!(f, "cannot read standard input: {e}"),
-            Error::Picture { path, reason } => {
+            Error::Read { path, reason } => {
+                write!(f, "cannot read {}: {reason}", path.display())
+            }
+            Error::Write { path, reason } => {
                 write!(f, "cannot write {}: {reason}", path.display())
             }
+            Error::OutputInUse { path } => write!(
+                f,
+                "{} is in use by another process, expected an output for this one alone",
+                path.display()
+            ),
+            Error::OutputIsInput { path } => write!(
+                f,
+                "{} holds the requests, expected another file for the answers",
+                path.display()
+            ),
+            Error::NoAnswer { path, line } => write!(
+                f,
+                "line {line} of {} is no answer, expected a new file or one of gamut batch",
+                path.display()
+            ),
             Error::DemoModel { dir, reason } => {
                 write!(
                     f,

@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod batch;
 mod bench;
 mod chat;
 mod demo_model;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Ask(args) => ask::run(&args),
         Command::Chat(args) => chat::run(&args),
+        Command::Batch(args) => batch::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),

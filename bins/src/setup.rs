@@ -1,6 +1,6 @@
 //! From arguments to an engine that has heard the audio.
 
-use crate::args::{AudioArgs, EngineArgs, SamplingArgs, TalkArgs, TemplateArgs};
+use crate::args::{AudioArgs, BatchingArgs, EngineArgs, SamplingArgs, TalkArgs, TemplateArgs};
 use crate::error::Error;
 use crate::output;
 use crate::progress::Progress;
@@ -49,11 +49,34 @@ pub(crate) fn model(weights: Weights<'_>, mmap: bool) -> Result<Model, Error> {
     }
 }
 
-/// Opens the model and an engine for it.
+/// Opens the model and an engine for one request at a time.
 pub(crate) fn open(weights: Weights<'_>, args: &EngineArgs) -> Result<Opened, Error> {
+    open_with(weights, args, &one_at_a_time(args))
+}
+
+/// Opens the model and an engine for many requests at a time.
+pub(crate) fn open_many(
+    weights: Weights<'_>,
+    args: &EngineArgs,
+    batching: &BatchingArgs,
+) -> Result<Opened, Error> {
+    let options = EngineOptions {
+        max_num_seqs: batching.max_num_seqs,
+        max_num_batched_tokens: batching.max_num_batched_tokens,
+        kv_cache_tokens: batching.kv_cache_tokens,
+        ..options(args)
+    };
+    open_with(weights, args, &options)
+}
+
+fn open_with(
+    weights: Weights<'_>,
+    args: &EngineArgs,
+    options: &EngineOptions,
+) -> Result<Opened, Error> {
     let start = Instant::now();
     let model = Arc::new(model(weights, !args.no_mmap)?);
-    let engine = Engine::new(model, &one_at_a_time(args))?;
+    let engine = Engine::new(model, options)?;
     note_emulation(engine.device());
     Ok(Opened {
         engine,
@@ -64,13 +87,19 @@ pub(crate) fn open(weights: Weights<'_>, args: &EngineArgs) -> Result<Opened, Er
 /// The options of an engine for one request at a time.
 pub(crate) fn one_at_a_time(args: &EngineArgs) -> EngineOptions {
     EngineOptions {
+        max_num_seqs: 1,
+        // One that stays, and room for the work on another.
+        max_songs: 2,
+        ..options(args)
+    }
+}
+
+fn options(args: &EngineArgs) -> EngineOptions {
+    EngineOptions {
         device: args.device.device.into(),
         dtype: args.device.dtype.map(DType::from),
         threads: args.device.threads,
         max_model_len: args.max_model_len,
-        max_num_seqs: 1,
-        // One that stays, and room for the work on another.
-        max_songs: 2,
         ..EngineOptions::default()
     }
 }
@@ -169,7 +198,7 @@ pub(crate) fn audio(args: &AudioArgs) -> Result<AudioInput, Error> {
 }
 
 /// The checkpoint's recommendation, with what the arguments say put over it.
-fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
+pub(crate) fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
     let recommended = SamplingParams::recommended(engine.model().checkpoint().generation_config());
     let default = recommended.sampling;
     SamplingParams {

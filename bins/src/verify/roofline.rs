@@ -55,7 +55,7 @@ type Point = (f64, f64);
 pub(super) fn write(dir: &Path, findings: &[Finding]) -> Result<(), Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |reason| Error::Picture { path, reason }
+        move |reason| Error::Write { path, reason }
     };
     std::fs::create_dir_all(dir).map_err(failed(dir))?;
     for cases in findings.chunk_by(|a, b| a.op == b.op) {

@@ -21,6 +21,7 @@ fn every_subcommand_has_help() {
     for name in [
         "ask",
         "chat",
+        "batch",
         "info",
         "verify",
         "inspect",

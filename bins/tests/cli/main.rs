@@ -4,6 +4,8 @@
 mod bad_audio;
 mod bad_models;
 mod bad_requests;
+mod batch;
+mod batch_resumed;
 mod commands;
 mod conversation;
 #[cfg(target_os = "linux")]

@@ -1,0 +1,70 @@
+//! Whose fault an error is.
+
+use gamut_engine::{Error, SubmitError};
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The request's, which is answered with an error of this code.
+    Request(&'static str),
+    /// Nobody's: at another time it may work. The request is left unanswered.
+    Moment,
+    /// The engine has too much to do.
+    Overload,
+    /// The machine's: no other request would be answered either.
+    Machine,
+}
+
+/// What is wrong with the line itself.
+pub(super) const INVALID_LINE: &str = "invalid_line";
+/// What is wrong with the request.
+pub(super) const INVALID_REQUEST: &str = "invalid_request";
+/// What is wrong with its audio.
+pub(super) const INVALID_AUDIO: &str = "invalid_audio";
+
+impl Fault {
+    /// Of a request that the engine did not take.
+    pub(super) fn of_submission(error: &SubmitError) -> Fault {
+        match error {
+            SubmitError::Overloaded { .. } => Fault::Overload,
+            // Parameters out of their range: nothing was computed yet.
+            SubmitError::Invalid(Error::Device(_)) => Fault::Request(INVALID_REQUEST),
+            SubmitError::Invalid(error) => Fault::of(error),
+            _ => Fault::Machine,
+        }
+    }
+
+    /// Of a request that was under way.
+    pub(super) fn of(error: &Error) -> Fault {
+        match error {
+            Error::Submit(error) => Fault::of_submission(error),
+            Error::Device(_) | Error::ShutDown => Fault::Machine,
+            // Of one request's decoder, perhaps.
+            Error::Panicked | Error::AudioChanged => Fault::Moment,
+            error if is_passing(error) => Fault::Moment,
+            Error::Audio(_)
+            | Error::EmptyClip
+            | Error::NotFinite { .. }
+            | Error::ClipTooLong { .. } => Fault::Request(INVALID_AUDIO),
+            _ => Fault::Request(INVALID_REQUEST),
+        }
+    }
+}
+
+/// Whether the system could not read a file for a reason other than the file's name and rights.
+fn is_passing(error: &Error) -> bool {
+    let reason = error.source().and_then(|e| e.downcast_ref::<io::Error>());
+    reason.is_some_and(|reason| {
+        !matches!(
+            reason.kind(),
+            ErrorKind::NotFound
+                | ErrorKind::PermissionDenied
+                | ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::InvalidInput
+                | ErrorKind::InvalidFilename
+        )
+    })
+}
