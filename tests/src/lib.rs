@@ -1,11 +1,13 @@
-//! What the tests that span crates share: clips, the oracle's golden cases, a layer on a device, CUDA's
-//! compiler, and mutants of kernels.
+//! What the tests that span crates share: chance, clips and other sounds, the oracle's golden cases, a
+//! layer on a device, CUDA's compiler, and mutants of kernels.
 
+pub mod chance;
 pub mod clip;
 pub mod golden;
 pub mod layer;
 pub mod mutants;
 pub mod nvrtc;
+pub mod sounds;
 
 use gamut_kernels::{Cuda, DType, Device, Driver};
 

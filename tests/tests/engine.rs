@@ -6,7 +6,9 @@ use gamut_engine::{
     Finish, Input, Model, OpenOptions, Request, Sampling, SamplingParams, SubmitError,
 };
 use gamut_loader::synthetic::{self, SyntheticOptions};
+use gamut_tests::chance::Random;
 use gamut_tests::nvrtc::NEWEST;
+use gamut_tests::sounds::song;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,24 +50,6 @@ fn roomy(options: &EngineOptions) -> EngineOptions {
         kv_cache_tokens: Some(4096),
         ..options.clone()
     }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) % n as u64) as usize
-    }
-}
-
-fn song(index: usize) -> AudioInput {
-    let samples = [8_000, 33_000, 50_000][index % 3];
-    let value = |i: usize| (i as f32 * (0.01 + index as f32 * 0.003)).sin() * 0.3;
-    AudioInput::Samples((0..samples).map(value).collect())
 }
 
 fn request(random: &mut Random, model: &Model, most: usize) -> Request {
