@@ -44,7 +44,7 @@ pub(crate) fn model(weights: Weights<'_>, mmap: bool) -> Result<Model, Error> {
         Weights::Demo => open(&demo_model()?),
         Weights::Random(config) => {
             let config = synthetic::read_config(config).map_err(gamut_engine::Error::from)?;
-            Ok(Model::random(&config, 0)?)
+            Ok(Model::random(&config.to_string(), 0)?)
         }
     }
 }

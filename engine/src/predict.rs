@@ -243,7 +243,7 @@ mod tests {
     /// The operations of a linear layer are those of its shape, for every position.
     #[test]
     fn stages_and_steps_are_told_apart() {
-        let model = Model::random(&synthetic::demo_config(), 0).unwrap();
+        let model = Model::random(&synthetic::demo_config().to_string(), 0).unwrap();
         let stages = stages(&model, 31 * 16_000, TARGET).unwrap();
         let names: Vec<String> = stages.iter().map(|calls| calls.test.name()).collect();
         assert_eq!(names, ["mel", "temporal", "global", "fused", "projected"]);

@@ -65,7 +65,7 @@ fn every_line_runs(kernels: &[KernelCoverage]) {
 #[test]
 fn few_products_go_into_padding_at_the_sizes_of_gamma_8b() {
     let config = include_str!("../../benches/configs/gamma-8b.json");
-    let model = Model::random(&serde_json::from_str(config).unwrap(), 0).unwrap();
+    let model = Model::random(config, 0).unwrap();
     let target = Target::Cuda { dtype: DType::BF16 };
     let mut calls = predict::stages(&model, 300 * 16_000, target).unwrap();
     calls.push(predict::prompt(&model, 7600, target).unwrap());

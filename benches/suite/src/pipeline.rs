@@ -18,7 +18,7 @@ const TARGETS: (f64, f64) = (1.25, 0.9);
 pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     let sizes = options.sizes();
     let start = Instant::now();
-    let model = Arc::new(Model::random(&options.config_json()?, 0)?);
+    let model = Arc::new(Model::random(&options.config_json()?.to_string(), 0)?);
     let engine = Engine::new(
         model.clone(),
         &EngineOptions {

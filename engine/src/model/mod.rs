@@ -18,7 +18,6 @@ use gamut_kernels::{Batch, Context, KvCache, Tensor, View};
 use gamut_loader::{Checkpoint, Config, OpenOptions, synthetic};
 pub(crate) use hearing::Hearing;
 use projector::Projector;
-use serde_json::Value;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -52,12 +51,17 @@ impl Model {
     }
 
     /// A model of random weights, which are computed on the device that they are loaded on: the one
-    /// that [`synthetic::write`] would write to files in bf16.
+    /// that [`synthetic::write`] would write to files in bf16. `config` is the text of its
+    /// config.json.
     ///
     /// # Errors
     /// If the config is invalid.
-    pub fn random(config: &Value, seed: u64) -> Result<Model, Error> {
-        Model::bind(synthetic::checkpoint(config, seed)?)
+    pub fn random(config: &str, seed: u64) -> Result<Model, Error> {
+        let config = serde_json::from_str(config).map_err(|cause| gamut_loader::Error::Json {
+            path: "(the config)".into(),
+            cause,
+        })?;
+        Model::bind(synthetic::checkpoint(&config, seed)?)
     }
 
     fn bind(checkpoint: Checkpoint) -> Result<Model, Error> {

@@ -19,6 +19,8 @@ mod clips;
 mod job;
 mod plan;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use crate::engine::Stats;
 use crate::error::SubmitError;

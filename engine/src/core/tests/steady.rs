@@ -30,7 +30,7 @@ fn a_steady_step_of_many_answers_allocates_nothing() {
 
 #[test]
 fn a_steady_step_of_the_host_allocates_nothing() {
-    let model = Arc::new(Model::random(&synthetic::demo_config(), 0).unwrap());
+    let model = Arc::new(Model::random(&synthetic::demo_config().to_string(), 0).unwrap());
     let options = EngineOptions {
         max_model_len: Some(256),
         kv_cache_tokens: Some(1024),

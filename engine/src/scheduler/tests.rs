@@ -1,0 +1,171 @@
+//! What the scheduler promises, one promise at a time.
+
+use super::{BLOCK, Job, Limits, Overloaded, PAGE, Plan, Prompt, Scheduler, State};
+use crate::prefix::Key;
+
+struct Machine {
+    scheduler: Scheduler,
+    plan: Plan,
+    prompts: u32,
+}
+
+impl Machine {
+    fn new(pages: usize, max_num_seqs: usize) -> Machine {
+        let limits = Limits {
+            pages,
+            blocks: 64,
+            max_num_seqs,
+            max_num_batched_tokens: max_num_seqs + 4 * PAGE,
+            max_queued: 3,
+        };
+        Machine {
+            scheduler: Scheduler::new(limits),
+            plan: Plan::default(),
+            prompts: 0,
+        }
+    }
+
+    /// A prompt like no other.
+    fn prompt(&mut self, tokens: usize) -> Prompt {
+        self.prompts += 1;
+        let page =
+            |page: usize| Key::of(&[self.prompts, page as u32].map(u32::to_le_bytes).concat());
+        Prompt {
+            tokens,
+            keys: (0..tokens / PAGE).map(page).collect(),
+            wanted: tokens - 1,
+            audio: Vec::new(),
+            max_tokens: 1000,
+        }
+    }
+
+    fn submit(&mut self, client: &str, priority: i32) -> Result<usize, Overloaded> {
+        let samples = 1;
+        self.scheduler.submit(client, Job { priority, samples })
+    }
+
+    fn ask(&mut self, client: &str, priority: i32, tokens: usize) -> usize {
+        let job = self.submit(client, priority).unwrap();
+        let prompt = self.prompt(tokens);
+        self.scheduler.start(job, prompt);
+        job
+    }
+
+    fn step(&mut self) -> &Plan {
+        self.scheduler.schedule(&mut self.plan);
+        self.scheduler.commit(&self.plan);
+        &self.plan
+    }
+
+    /// Rows that a step has for a request.
+    fn rows(&self, job: usize) -> usize {
+        let of_job = self.plan.rows.iter().filter(|rows| {
+            let sample = self.scheduler.sample_of(rows.sequence);
+            sample.is_some_and(|(other, _)| other == job)
+        });
+        of_job.map(|rows| rows.rows).sum()
+    }
+
+    fn end(&mut self, job: usize) {
+        self.scheduler.remove(job);
+    }
+}
+
+#[test]
+fn a_long_prompt_stalls_nobody() {
+    let mut machine = Machine::new(200, 2);
+    let talks = machine.ask("a", 0, 10);
+    machine.step();
+    let long = machine.ask("b", 0, 7_500);
+    let mut steps = 0;
+    let mut computed = 0;
+    while computed < 7_500 {
+        machine.step();
+        assert_eq!(machine.rows(talks), 1);
+        let rows = machine.rows(long);
+        assert!(rows <= 4 * PAGE + 1, "{rows}");
+        computed += rows;
+        assert!(computed == 7_500 || rows.is_multiple_of(PAGE));
+        steps += 1;
+    }
+    assert_eq!(steps, 7_500usize.div_ceil(4 * PAGE));
+}
+
+#[test]
+fn a_song_that_is_heard_stalls_nobody() {
+    let mut machine = Machine::new(200, 2);
+    let talks = machine.ask("a", 0, 10);
+    machine.step();
+    let clip = Key::of(b"song");
+    let (rows, units) = (3 * BLOCK, 6);
+    machine.scheduler.know_clip(clip, rows, units, true);
+    let job = machine.submit("b", 0).unwrap();
+    let mut prompt = machine.prompt(rows + 20);
+    prompt.audio = vec![(clip, rows)];
+    machine.scheduler.start(job, prompt);
+    // A unit a step, each once and in turn.
+    for unit in 0..units {
+        machine.step();
+        assert_eq!((machine.rows(talks), machine.rows(job)), (1, 0));
+        assert_eq!(machine.plan.hearing.unwrap().unit, unit);
+    }
+    assert_eq!(machine.scheduler.clip_state(&clip), Some(State::Heard));
+    machine.step();
+    assert_eq!((machine.rows(talks), machine.rows(job)), (1, rows + 20));
+    assert_eq!(machine.plan.hearing, None);
+}
+
+#[test]
+fn a_client_with_many_requests_keeps_nobody_out() {
+    let mut machine = Machine::new(100, 1);
+    let many: Vec<usize> = (0..2).map(|_| machine.ask("many", 0, 100)).collect();
+    machine.step();
+    let one = machine.ask("one", 0, 100);
+    machine.step();
+    assert_eq!((machine.rows(many[0]), machine.rows(one)), (1, 0));
+    machine.end(many[0]);
+    // It came last, but its client has had nothing.
+    machine.step();
+    assert_eq!((machine.rows(many[1]), machine.rows(one)), (0, 100));
+    machine.end(one);
+    machine.step();
+    assert_eq!(machine.rows(many[1]), 100);
+}
+
+#[test]
+fn a_higher_priority_goes_first_and_takes_pages() {
+    let mut machine = Machine::new(4, 2);
+    let low = machine.ask("a", 0, 2 * PAGE + 1);
+    let waits = machine.ask("a", 0, 2 * PAGE);
+    machine.step();
+    assert_eq!((machine.rows(low), machine.rows(waits)), (2 * PAGE + 1, 0));
+    let high = machine.ask("b", 1, 3 * PAGE);
+    machine.step();
+    assert_eq!((machine.rows(low), machine.rows(high)), (0, 3 * PAGE));
+    let stats = machine.scheduler.add_to(Default::default());
+    assert_eq!((stats.preemptions, stats.running, stats.waiting), (1, 1, 2));
+    machine.end(high);
+    // The one that lost its pages goes on before the one that never had any: what is lost of its
+    // prompt, which is not the first page, and then the token that it had drawn.
+    machine.step();
+    assert_eq!((machine.rows(low), machine.rows(waits)), (PAGE + 1, 0));
+    assert!(machine.plan.draws.is_empty());
+    machine.step();
+    assert_eq!((machine.rows(low), machine.plan.draws.len()), (1, 1));
+}
+
+#[test]
+fn too_many_requests_are_refused_until_some_have_begun() {
+    let mut machine = Machine::new(100, 1);
+    machine.ask("a", 0, 10);
+    machine.step();
+    for _ in 0..3 {
+        machine.ask("a", 0, 10);
+    }
+    let (queued, most) = (3, 3);
+    assert_eq!(machine.submit("b", 9), Err(Overloaded { queued, most }));
+    let first = machine.scheduler.sample_of(machine.plan.rows[0].sequence);
+    machine.end(first.unwrap().0);
+    machine.step();
+    assert!(machine.submit("b", 9).is_ok());
+}
