@@ -40,9 +40,9 @@ pub(super) fn success(
     };
     let choices: Vec<Value> = completion.answers.iter().enumerate().map(choice).collect();
     let created = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let name_of_line = Name::Id(id.to_owned());
+    let whose = Name::Id(id.to_owned());
     let body = json!({
-        "id": format!("chatcmpl-{}", number_of(&name_of_line)),
+        "id": format!("chatcmpl-{}", tag(&whose)),
         "object": "chat.completion",
         "created": created.unwrap_or_default().as_secs(),
         "model": name,
@@ -51,10 +51,10 @@ pub(super) fn success(
     });
     let response = json!({
         "status_code": 200,
-        "request_id": format!("req-{}", number_of(&name_of_line)),
+        "request_id": format!("req-{}", tag(&whose)),
         "body": body,
     });
-    envelope(&name_of_line, response, Value::Null)
+    envelope(&whose, response, Value::Null)
 }
 
 /// Tokens of all answers.
@@ -69,15 +69,15 @@ fn envelope(name: &Name, response: Value, error: Value) -> Value {
         Name::Line(_) => None,
     };
     json!({
-        "id": format!("batch_req-{}", number_of(name)),
+        "id": format!("batch_req-{}", tag(name)),
         "custom_id": custom_id,
         "response": response,
         "error": error,
     })
 }
 
-/// The same for the same request in every run.
-fn number_of(name: &Name) -> String {
+/// What ids are made of: the same for the same request in every run.
+fn tag(name: &Name) -> String {
     match name {
         Name::Id(id) => format!("{:032x}", digest(id.as_bytes())),
         Name::Line(number) => format!("line-{number}"),

@@ -68,3 +68,53 @@ fn is_passing(error: &Error) -> bool {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gamut_engine::{AudioInput, Excerpt};
+    use std::io::Read;
+
+    /// Fails to read for a reason.
+    struct Broken(ErrorKind);
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_now_is_no_answer() {
+        let fault = |kind| {
+            let read = AudioInput::from_reader("song", Broken(kind), Excerpt::default());
+            Fault::of(&read.unwrap_err())
+        };
+        for kind in [ErrorKind::NotFound, ErrorKind::PermissionDenied] {
+            assert_eq!(fault(kind), Fault::Request(INVALID_AUDIO), "{kind}");
+        }
+        for kind in [ErrorKind::StaleNetworkFileHandle, ErrorKind::TimedOut] {
+            assert_eq!(fault(kind), Fault::Moment, "{kind}");
+        }
+    }
+
+    #[test]
+    fn faults_of_the_engine_are_no_answers() {
+        let device = || gamut_kernels::Error::OutOfMemory {
+            what: "a test",
+            bytes: 1,
+        };
+        assert_eq!(Fault::of(&device().into()), Fault::Machine);
+        assert_eq!(Fault::of(&Error::ShutDown), Fault::Machine);
+        assert_eq!(Fault::of(&SubmitError::ShutDown.into()), Fault::Machine);
+        assert_eq!(Fault::of(&Error::Panicked), Fault::Moment);
+        let full = || SubmitError::Overloaded { queued: 1, most: 1 };
+        assert_eq!(Fault::of_submission(&full()), Fault::Overload);
+        assert_eq!(Fault::of(&full().into()), Fault::Overload);
+        assert_eq!(
+            Fault::of(&Error::EmptyPrompt),
+            Fault::Request(INVALID_REQUEST)
+        );
+        assert_eq!(Fault::of(&Error::EmptyClip), Fault::Request(INVALID_AUDIO));
+    }
+}

@@ -8,12 +8,12 @@ use gamut_engine::{AudioInput, Content, Input, Message, Part, Request, Variables
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// What a body may ask of a template beside its messages.
+/// Further fields of a message, which a template may look at.
 const MESSAGE_EXTRAS: [&str; 4] = ["name", "reasoning_content", "tool_calls", "tool_call_id"];
 
 /// A line that has an identity, and is not looked at any further yet.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct RequestLine {
     /// Its `custom_id`.
     pub(super) id: String,
     /// Its number in the file.
@@ -25,20 +25,20 @@ pub(super) struct Draft {
 
 /// A request that is ready for the engine.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct BatchRequest {
     pub(super) id: String,
     pub(super) number: u64,
     pub(super) song: u128,
-    pub(super) request: Request,
+    pub(super) inner: Request,
     /// Whether log-probabilities are reported.
     pub(super) logprobs: bool,
     /// Bytes of audio that it has in memory.
     pub(super) held: usize,
 }
 
-impl Draft {
+impl RequestLine {
     /// Finds out which request a line is.
-    pub(super) fn new(number: u64, text: &[u8]) -> Result<Draft, String> {
+    pub(super) fn new(number: u64, text: &[u8]) -> Result<RequestLine, String> {
         let value = serde_json::from_slice(text).map_err(|e| {
             // The number of a line in a file of one line is of no use.
             let reason = e.to_string();
@@ -48,7 +48,7 @@ impl Draft {
         let song = song(&value).map(|song| digest(song.as_bytes()));
         let mut fields = Fields::new(String::new(), value)?;
         let id: String = fields.need("custom_id", TEXT)?;
-        Ok(Draft {
+        Ok(RequestLine {
             number,
             song: song.unwrap_or_else(|| digest(id.as_bytes())),
             id,
@@ -57,7 +57,7 @@ impl Draft {
     }
 
     /// The request. Relative paths of audio start from `folder`.
-    pub(super) fn parse(self, folder: &Path, defaults: &Defaults) -> Result<Asked, String> {
+    pub(super) fn parse(self, folder: &Path, defaults: &Defaults) -> Result<BatchRequest, String> {
         let mut fields = self.fields;
         for (key, expected) in [("method", "POST"), ("url", "/v1/chat/completions")] {
             match fields.take_value(key) {
@@ -87,11 +87,11 @@ impl Draft {
         let held = audio.iter().map(audio::held).sum();
         let mut request = Request::new(Input::Messages(messages, variables)).params(params);
         request.audio = audio;
-        Ok(Asked {
+        Ok(BatchRequest {
             id: self.id,
             number: self.number,
             song: self.song,
-            request,
+            inner: request,
             logprobs,
             held,
         })

@@ -74,11 +74,6 @@ impl<R: Read> Lines<R> {
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
-
-    /// The longest line in bytes.
-    pub(super) fn most(&self) -> usize {
-        self.most
-    }
 }
 
 #[cfg(test)]

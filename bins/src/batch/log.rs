@@ -31,9 +31,9 @@ pub(super) enum Name {
 
 /// What an output had in it when it was opened.
 #[derive(Debug, Default)]
-pub(super) struct Past {
+pub(super) struct Recovered {
     /// Digests of `custom_id`s, with the numbers of the lines that have them; those whose lines were
-    /// not met yet with [`Past::ANSWERED`].
+    /// not met yet with [`Recovered::ANSWERED`].
     pub(super) ids: HashMap<u128, u64>,
     /// Numbers of answered lines that have no `custom_id` of their own.
     pub(super) lines: HashSet<u64>,
@@ -41,7 +41,7 @@ pub(super) struct Past {
     pub(super) failed: u64,
 }
 
-impl Past {
+impl Recovered {
     /// No line has this number.
     pub(super) const ANSWERED: u64 = 0;
 }
@@ -65,7 +65,7 @@ struct Entry {
 impl Log {
     /// Opens an output, takes it for this process alone, and cuts off what a process that died has
     /// left of its last line.
-    pub(super) fn open(path: &Path) -> Result<(Log, Past), Error> {
+    pub(super) fn open(path: &Path) -> Result<(Log, Recovered), Error> {
         let failed = |reason| Error::Write {
             path: path.to_owned(),
             reason,
@@ -91,11 +91,11 @@ impl Log {
             }
             Err(TryLockError::Error(e)) => return Err(failed(e)),
         }
-        let (past, end) = recover(&file, path)?;
+        let (recovered, end) = recover(&file, path)?;
         file.set_len(end).map_err(failed)?;
         file.seek(SeekFrom::Start(end)).map_err(failed)?;
         let path = path.to_owned();
-        Ok((Log { path, file }, past))
+        Ok((Log { path, file }, recovered))
     }
 
     /// Adds a line.
@@ -119,7 +119,7 @@ impl Log {
 }
 
 /// What is in an output, and where its last whole line ends.
-fn recover(file: &File, path: &Path) -> Result<(Past, u64), Error> {
+fn recover(file: &File, path: &Path) -> Result<(Recovered, u64), Error> {
     let failed = |reason| Error::Read {
         path: path.to_owned(),
         reason,
@@ -129,7 +129,7 @@ fn recover(file: &File, path: &Path) -> Result<(Past, u64), Error> {
         line: line.number,
     };
     let mut lines = Lines::new(file, MAX_LINE);
-    let mut past = Past::default();
+    let mut recovered = Recovered::default();
     while let Some(line) = lines.next().map_err(failed)? {
         if line.whole && line.text.trim_ascii().is_empty() && !line.too_long {
             continue;
@@ -143,28 +143,33 @@ fn recover(file: &File, path: &Path) -> Result<(Past, u64), Error> {
         match entry {
             Some(entry) if !answered(&entry) => return Err(no_answer(&line)),
             Some(entry) if line.whole => {
-                past.failed += u64::from(entry.error.is_some());
+                recovered.failed += u64::from(entry.error.is_some());
                 match (entry.custom_id, entry.line) {
-                    (Some(id), _) => drop(past.ids.insert(digest(id.as_bytes()), Past::ANSWERED)),
-                    (None, Some(number)) => drop(past.lines.insert(number)),
+                    (Some(id), _) => {
+                        let id = digest(id.as_bytes());
+                        recovered.ids.insert(id, Recovered::ANSWERED);
+                    }
+                    (None, Some(number)) => {
+                        recovered.lines.insert(number);
+                    }
                     (None, None) => return Err(no_answer(&line)),
                 }
             }
             // The head of a line whose writer died. Nothing follows it; and a file that holds
             // something else altogether is left alone.
             _ => {
-                let ours = line.text.starts_with(b"{") || !past.is_empty();
+                let ours = line.text.starts_with(b"{") || !recovered.is_empty();
                 if line.too_long || !ours || lines.next().map_err(failed)?.is_some() {
                     return Err(no_answer(&line));
                 }
-                return Ok((past, line.start));
+                return Ok((recovered, line.start));
             }
         }
     }
-    Ok((past, lines.offset()))
+    Ok((recovered, lines.offset()))
 }
 
-impl Past {
+impl Recovered {
     fn is_empty(&self) -> bool {
         self.ids.is_empty() && self.lines.is_empty()
     }

@@ -7,7 +7,7 @@ mod answer;
 mod audio;
 mod fault;
 mod fields;
-mod flight;
+mod in_flight;
 mod line;
 mod lines;
 mod log;
@@ -24,9 +24,9 @@ use crate::output;
 use crate::progress::Progress;
 use crate::setup::{self, Opened};
 use fault::Fault;
-use flight::Flight;
 use gamut_engine::{Completion, Engine};
-use line::Asked;
+use in_flight::InFlight;
+use line::BatchRequest;
 use log::{Log, Name};
 use params::Defaults;
 use queue::Queue;
@@ -49,9 +49,9 @@ pub(crate) fn run(args: &BatchArgs) -> Result<ExitCode, Error> {
     if is_same_file(&args.requests, &path) {
         return Err(Error::OutputIsInput { path });
     }
-    let (log, past) = Log::open(&path)?;
-    let failed_before = past.failed;
-    let mut requests = Requests::new(&args.requests, file, shard, past)?;
+    let (log, recovered) = Log::open(&path)?;
+    let failed_before = recovered.failed;
+    let mut requests = Requests::new(&args.requests, file, shard, recovered)?;
     // A model is not loaded for nothing.
     let (requests, log, tally) = match requests.next()? {
         None => (requests, log, Tally::default()),
@@ -101,7 +101,7 @@ struct Batch<'a> {
     defaults: Defaults,
     requests: Requests,
     queue: Queue,
-    flight: Flight,
+    in_flight: InFlight,
     log: Log,
     tally: Tally,
     progress: Progress,
@@ -122,7 +122,7 @@ impl<'a> Batch<'a> {
             },
             requests,
             queue: Queue::default(),
-            flight: Flight::new(),
+            in_flight: InFlight::new(),
             log,
             tally: Tally {
                 began: Some(Instant::now()),
@@ -138,17 +138,17 @@ impl<'a> Batch<'a> {
         loop {
             let ended = self.read_ahead()?;
             self.submit()?;
-            match self.flight.land() {
-                Some((asked, Ok(completion))) => self.answer(&asked, &completion)?,
-                Some((asked, Err(error))) => {
-                    self.fail(asked, Fault::of(&error), error)?;
+            match self.in_flight.next_ended() {
+                Some((request, Ok(completion))) => self.answer(&request, &completion)?,
+                Some((request, Err(error))) => {
+                    self.fail(request, Fault::of(&error), error)?;
                 }
                 // The engine has too much to do, and none of it is ours.
                 None if self.queue.len() > 0 => std::thread::sleep(PATIENCE),
                 None if ended => return Ok(()),
                 None => {}
             }
-            let waiting = self.queue.len() + self.flight.len();
+            let waiting = self.queue.len() + self.in_flight.len();
             let done = self.requests.read() as usize - waiting;
             let total = self.requests.estimate() as usize;
             self.progress.show("batch", done, total);
@@ -157,7 +157,7 @@ impl<'a> Batch<'a> {
 
     /// Reads requests while there is room; whether there are no more.
     fn read_ahead(&mut self) -> Result<bool, Error> {
-        while self.queue.has_room() && self.queue.held() + self.flight.held() < MAX_HELD {
+        while self.queue.has_room() && self.queue.held() + self.in_flight.held() < MAX_HELD {
             match self.requests.next()? {
                 Some(item) => self.take(item)?,
                 None => return Ok(true),
@@ -170,11 +170,11 @@ impl<'a> Batch<'a> {
     fn take(&mut self, item: Item) -> Result<(), Error> {
         match item {
             Item::Refused(name, message) => self.refuse(&name, fault::INVALID_LINE, &message),
-            Item::Draft(draft) => {
-                let (id, number) = (draft.id.clone(), draft.number);
-                match draft.parse(&self.folder, &self.defaults) {
-                    Ok(asked) => {
-                        self.queue.push(asked);
+            Item::Request(line) => {
+                let (id, number) = (line.id.clone(), line.number);
+                match line.parse(&self.folder, &self.defaults) {
+                    Ok(request) => {
+                        self.queue.push(request);
                         Ok(())
                     }
                     Err(message) => {
@@ -189,14 +189,14 @@ impl<'a> Batch<'a> {
     /// Hands requests to the engine, as many as it takes.
     fn submit(&mut self) -> Result<(), Error> {
         let most = UNDER_WAY * self.engine.plan().max_num_seqs;
-        while self.flight.len() < most
-            && let Some(asked) = self.queue.pop()
+        while self.in_flight.len() < most
+            && let Some(request) = self.queue.pop()
         {
-            match self.engine.submit(asked.request.clone()) {
-                Ok(generation) => self.flight.follow(asked, generation),
+            match self.engine.submit(request.inner.clone()) {
+                Ok(generation) => self.in_flight.push(request, generation),
                 Err(error) => {
                     let fault = Fault::of_submission(&error);
-                    self.fail(asked, fault, error.into())?;
+                    self.fail(request, fault, error.into())?;
                     if fault == Fault::Overload {
                         break;
                     }
@@ -206,10 +206,10 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn answer(&mut self, asked: &Asked, completion: &Completion) -> Result<(), Error> {
+    fn answer(&mut self, request: &BatchRequest, completion: &Completion) -> Result<(), Error> {
         let model = self.engine.model();
         let named = (self.name.as_str(), &*model);
-        let line = answer::success(&asked.id, completion, asked.logprobs, named);
+        let line = answer::success(&request.id, completion, request.logprobs, named);
         self.log.add(&line)?;
         self.tally.count(completion);
         Ok(())
@@ -218,15 +218,15 @@ impl<'a> Batch<'a> {
     /// Does what is to be done about a request that failed.
     fn fail(
         &mut self,
-        asked: Asked,
+        request: BatchRequest,
         fault: Fault,
         error: gamut_engine::Error,
     ) -> Result<(), Error> {
-        let number = asked.number;
+        let number = request.number;
         match fault {
             Fault::Request(code) => {
                 let message = format!("line {number}: {error}");
-                self.refuse(&Name::Id(asked.id), code, &message)
+                self.refuse(&Name::Id(request.id), code, &message)
             }
             Fault::Moment => {
                 self.progress.clear();
@@ -235,7 +235,7 @@ impl<'a> Batch<'a> {
                 Ok(())
             }
             Fault::Overload => {
-                self.queue.put_back(asked);
+                self.queue.put_back(request);
                 Ok(())
             }
             Fault::Machine => Err(error.into()),

@@ -1,9 +1,9 @@
 //! The file of requests, read as far as there is room for them.
 
 use super::fields::shown_text;
-use super::line::Draft;
+use super::line::RequestLine;
 use super::lines::{Line, Lines};
-use super::log::{Name, Past};
+use super::log::{Name, Recovered};
 use super::shard::{Shard, digest};
 use crate::error::Error;
 use std::collections::hash_map::Entry;
@@ -21,7 +21,7 @@ pub(super) struct Requests {
     size: u64,
     lines: Lines<File>,
     shard: Shard,
-    past: Past,
+    recovered: Recovered,
     /// Lines of the shard that the output has already.
     skipped: u64,
 }
@@ -29,18 +29,18 @@ pub(super) struct Requests {
 /// What a line turned out to be.
 pub(super) enum Item {
     /// A request.
-    Draft(Box<Draft>),
+    Request(Box<RequestLine>),
     /// A line that cannot be told from others by its id, and why.
     Refused(Name, String),
 }
 
 impl Requests {
-    /// Those in a file, to be read by [`Requests::next`]: of `shard`, and not in the `past`.
+    /// Those in a file, to be read by [`Requests::next`]: of `shard`, and not in the `recovered`.
     pub(super) fn new(
         path: &Path,
         file: File,
         shard: Shard,
-        past: Past,
+        recovered: Recovered,
     ) -> Result<Requests, Error> {
         let found = file.metadata();
         let size = found.map_err(|reason| failed(path, reason))?.len();
@@ -49,7 +49,7 @@ impl Requests {
             size,
             lines: Lines::new(file, MAX_LINE),
             shard,
-            past,
+            recovered,
             skipped: 0,
         })
     }
@@ -83,42 +83,41 @@ impl Requests {
     fn look_at(&mut self, line: &Line) -> Option<Item> {
         let number = line.number;
         if line.too_long {
-            let most = self.lines.most();
             let song = digest(&number.to_le_bytes());
-            return self.refused(song, number, format!("more than {most} bytes"));
+            return self.refused(song, number, format!("more than {MAX_LINE} bytes"));
         }
         let text = line.text.trim_ascii_end();
-        let draft = match Draft::new(number, text) {
-            Ok(draft) => draft,
+        let request = match RequestLine::new(number, text) {
+            Ok(request) => request,
             Err(message) => return self.refused(digest(text), number, message),
         };
-        let answered = match self.past.ids.entry(digest(draft.id.as_bytes())) {
+        let answered = match self.recovered.ids.entry(digest(request.id.as_bytes())) {
             Entry::Vacant(place) => {
                 place.insert(number);
                 false
             }
-            Entry::Occupied(mut place) if *place.get() == Past::ANSWERED => {
+            Entry::Occupied(mut place) if *place.get() == Recovered::ANSWERED => {
                 place.insert(number);
                 true
             }
             Entry::Occupied(place) => {
-                let (id, first) = (shown_text(&draft.id), place.get());
+                let (id, first) = (shown_text(&request.id), place.get());
                 let message = format!("custom_id {id:?} is that of line {first}, expected another");
-                return self.refused(draft.song, number, message);
+                return self.refused(request.song, number, message);
             }
         };
-        if !self.shard.has(draft.song) {
+        if !self.shard.has(request.song) {
             return None;
         }
         self.skipped += u64::from(answered);
-        (!answered).then(|| Item::Draft(Box::new(draft)))
+        (!answered).then(|| Item::Request(Box::new(request)))
     }
 
     fn refused(&mut self, song: u128, number: u64, message: String) -> Option<Item> {
         if !self.shard.has(song) {
             return None;
         }
-        let answered = self.past.lines.contains(&number);
+        let answered = self.recovered.lines.contains(&number);
         self.skipped += u64::from(answered);
         (!answered).then(|| Item::Refused(Name::Line(number), format!("line {number}: {message}")))
     }

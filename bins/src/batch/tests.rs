@@ -44,9 +44,9 @@ fn an_overloaded_engine_is_waited_for() {
         panic!("{:?}", cli.command);
     };
     let output = output_path(&args);
-    let (log, past) = Log::open(&output).unwrap();
+    let (log, recovered) = Log::open(&output).unwrap();
     let file = Requests::open(&requests).unwrap();
-    let mut requests = Requests::new(&requests, file, Shard::WHOLE, past).unwrap();
+    let mut requests = Requests::new(&requests, file, Shard::WHOLE, recovered).unwrap();
     let first = requests.next().unwrap().unwrap();
     let opened = Opened {
         engine,

@@ -21,9 +21,9 @@ fn defaults() -> Defaults {
     }
 }
 
-fn parse(line: &Value) -> Result<Asked, String> {
-    let draft = Draft::new(3, line.to_string().as_bytes())?;
-    draft.parse(Path::new("folder"), &defaults())
+fn parse(line: &Value) -> Result<BatchRequest, String> {
+    let line = RequestLine::new(3, line.to_string().as_bytes())?;
+    line.parse(Path::new("folder"), &defaults())
 }
 
 /// A line whose body has these fields beside a question.
@@ -40,8 +40,8 @@ fn with_parts(parts: Value) -> Value {
     line(json!({ "messages": [{ "role": "user", "content": parts }] }))
 }
 
-fn conversation(asked: &Asked) -> (&[Message], &Variables) {
-    match &asked.request.input {
+fn conversation(request: &BatchRequest) -> (&[Message], &Variables) {
+    match &request.inner.input {
         Input::Messages(messages, variables) => (messages, variables),
         other => panic!("{other:?}"),
     }
@@ -49,13 +49,13 @@ fn conversation(asked: &Asked) -> (&[Message], &Variables) {
 
 #[test]
 fn every_field_of_sampling() {
-    let asked = parse(&line(json!({
+    let request = parse(&line(json!({
         "temperature": 0.25, "top_p": 0.5, "top_k": 3, "min_p": 0.125, "repetition_penalty": 1.5,
         "presence_penalty": -0.5, "frequency_penalty": 2, "seed": u64::MAX,
         "logit_bias": { "5": -100, "2": 1.5 }, "max_tokens": 12, "n": 4, "stop": ["a", "b"],
         "stop_token_ids": [9, 8], "ignore_eos": true, "logprobs": true, "top_logprobs": 6,
     })));
-    let asked = asked.unwrap();
+    let request = request.unwrap();
     let expected = SamplingParams {
         sampling: Sampling {
             temperature: 0.25,
@@ -76,9 +76,9 @@ fn every_field_of_sampling() {
         prompt_logprobs: None,
         n: 4,
     };
-    assert_eq!(asked.request.params, expected);
-    assert!(asked.logprobs);
-    assert_eq!((asked.id.as_str(), asked.number), ("a", 3));
+    assert_eq!(request.inner.params, expected);
+    assert!(request.logprobs);
+    assert_eq!((request.id.as_str(), request.number), ("a", 3));
 }
 
 #[test]
@@ -88,13 +88,13 @@ fn what_is_left_out_is_the_default() {
         json!({ "temperature": null, "max_tokens": null, "stop": null, "top_logprobs": null }),
         json!({ "model": "m", "user": "u", "stream": false, "metadata": { "any": [1] } }),
     ] {
-        let asked = parse(&line(fields)).unwrap();
-        assert_eq!(asked.request.params, defaults().params);
-        assert!(!asked.logprobs && asked.request.audio.is_empty());
+        let request = parse(&line(fields)).unwrap();
+        assert_eq!(request.inner.params, defaults().params);
+        assert!(!request.logprobs && request.inner.audio.is_empty());
     }
-    let asked = parse(&line(json!({ "max_completion_tokens": 5, "stop": "." }))).unwrap();
-    assert_eq!(asked.request.params.max_tokens, 5);
-    assert_eq!(asked.request.params.stop, ["."]);
+    let request = parse(&line(json!({ "max_completion_tokens": 5, "stop": "." }))).unwrap();
+    assert_eq!(request.inner.params.max_tokens, 5);
+    assert_eq!(request.inner.params.stop, ["."]);
 }
 
 #[test]
@@ -106,9 +106,9 @@ fn log_probabilities_by_default_and_not() {
         (json!({ "top_logprobs": 2 }), (true, 2)),
         (json!({ "logprobs": false }), (false, 0)),
     ] {
-        let draft = Draft::new(1, line(fields).to_string().as_bytes()).unwrap();
-        let asked = draft.parse(Path::new(""), &defaults).unwrap();
-        assert_eq!((asked.logprobs, asked.request.params.logprobs), expected);
+        let line = RequestLine::new(1, line(fields).to_string().as_bytes()).unwrap();
+        let request = line.parse(Path::new(""), &defaults).unwrap();
+        assert_eq!((request.logprobs, request.inner.params.logprobs), expected);
     }
 }
 
@@ -127,8 +127,8 @@ fn messages_have_text_and_audio() {
     );
     line["method"] = "POST".into();
     line["url"] = "/v1/chat/completions".into();
-    let asked = parse(&line).unwrap();
-    let (messages, variables) = conversation(&asked);
+    let request = parse(&line).unwrap();
+    let (messages, variables) = conversation(&request);
     let mut third = Message::text("assistant", "So.");
     third
         .extra
@@ -153,7 +153,7 @@ fn messages_have_text_and_audio() {
     let mut expected = Variables::default();
     expected.set("enable_thinking", "false").unwrap();
     assert_eq!(*variables, expected);
-    match &asked.request.audio[..] {
+    match &request.inner.audio[..] {
         [AudioInput::Path(path, _), AudioInput::Bytes { data, .. }] => {
             assert_eq!(
                 (path.as_path(), &**data),
@@ -162,12 +162,16 @@ fn messages_have_text_and_audio() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(asked.held, 2);
+    assert_eq!(request.held, 2);
 }
 
 #[test]
 fn the_first_audio_as_it_is_written_is_the_song() {
-    let song = |line: &Value| Draft::new(1, line.to_string().as_bytes()).unwrap().song;
+    let song = |line: &Value| {
+        RequestLine::new(1, line.to_string().as_bytes())
+            .unwrap()
+            .song
+    };
     let url = |url: &str| json!({ "type": "audio_url", "audio_url": { "url": url } });
     let data = json!({ "type": "input_audio", "input_audio": { "data": "aGk=" } });
     let text = json!({ "type": "text", "text": "Why?" });
@@ -339,11 +343,11 @@ fn lines_that_are_no_json_are_named_by_their_column() {
             "no JSON at column 16: invalid unicode code point",
         ),
     ] {
-        assert_eq!(Draft::new(1, text).unwrap_err(), expected);
+        assert_eq!(RequestLine::new(1, text).unwrap_err(), expected);
     }
     let deep = "[".repeat(100_000);
     assert!(
-        Draft::new(1, deep.as_bytes())
+        RequestLine::new(1, deep.as_bytes())
             .unwrap_err()
             .contains("recursion limit")
     );

@@ -1,6 +1,6 @@
 //! Requests that the engine has, all of them waited for by one thread.
 
-use super::line::Asked;
+use super::line::BatchRequest;
 use futures_core::Stream;
 use gamut_engine::{Completion, Error, Generation};
 use std::collections::HashMap;
@@ -11,42 +11,42 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// Requests under way.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(super) struct InFlight {
     tasks: HashMap<usize, Task>,
     next: usize,
-    knocks: Receiver<usize>,
-    door: Sender<usize>,
+    woken: Receiver<usize>,
+    sender: Sender<usize>,
 }
 
 #[derive(Debug)]
 struct Task {
-    asked: Asked,
+    request: BatchRequest,
     generation: Generation,
     completion: Completion,
     waker: Waker,
 }
 
 /// Says that a task has something to read.
-struct Knock {
+struct TaskWaker {
     task: usize,
-    door: Sender<usize>,
+    sender: Sender<usize>,
 }
 
-impl Wake for Knock {
+impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         // Nobody listens any more when the command fails.
-        let _ = self.door.send(self.task);
+        let _ = self.sender.send(self.task);
     }
 }
 
-impl Flight {
-    pub(super) fn new() -> Flight {
-        let (door, knocks) = channel();
-        Flight {
+impl InFlight {
+    pub(super) fn new() -> InFlight {
+        let (sender, woken) = channel();
+        InFlight {
             tasks: HashMap::new(),
             next: 0,
-            knocks,
-            door,
+            woken,
+            sender,
         }
     }
 
@@ -56,20 +56,20 @@ impl Flight {
 
     /// Bytes of audio in memory.
     pub(super) fn held(&self) -> usize {
-        self.tasks.values().map(|task| task.asked.held).sum()
+        self.tasks.values().map(|task| task.request.held).sum()
     }
 
     /// Follows a request that the engine has taken.
-    pub(super) fn follow(&mut self, asked: Asked, generation: Generation) {
+    pub(super) fn push(&mut self, request: BatchRequest, generation: Generation) {
         let task = self.next;
         self.next += 1;
-        let door = self.door.clone();
-        let waker = Waker::from(Arc::new(Knock { task, door }));
+        let sender = self.sender.clone();
+        let waker = Waker::from(Arc::new(TaskWaker { task, sender }));
         waker.wake_by_ref();
         self.tasks.insert(
             task,
             Task {
-                asked,
+                request,
                 generation,
                 completion: Completion::default(),
                 waker,
@@ -78,15 +78,15 @@ impl Flight {
     }
 
     /// Waits until one ends; nothing if there is none.
-    pub(super) fn land(&mut self) -> Option<(Asked, Result<Completion, Error>)> {
+    pub(super) fn next_ended(&mut self) -> Option<(BatchRequest, Result<Completion, Error>)> {
         while !self.tasks.is_empty() {
-            let number = self.knocks.recv().ok()?;
+            let number = self.woken.recv().ok()?;
             // It may have ended since.
             if let Some(task) = self.tasks.get_mut(&number)
                 && let Poll::Ready(ended) = task.read()
                 && let Some(task) = self.tasks.remove(&number)
             {
-                return Some((task.asked, ended.map(|()| task.completion)));
+                return Some((task.request, ended.map(|()| task.completion)));
             }
         }
         None
