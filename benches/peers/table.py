@@ -26,8 +26,8 @@ def run_json(*command: object) -> str:
 
 def gamut_rows(gamut: Path, *args: object) -> dict[str, float]:
     """The median seconds of every row of `gamut bench`."""
-    report = json.loads(run_json(gamut, "bench", *args, "--json"))
-    return {row["test"]: statistics.median(row["times_ms"]) / 1e3 for row in report["rows"]}
+    report = json.loads(run_json(gamut, "bench", *args, "-o", "json"))
+    return {row["test"]: statistics.median(row["samples_ns"]) / 1e9 for row in report}
 
 
 def peer_rows(script: str, *args: object) -> list[dict]:

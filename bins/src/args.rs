@@ -348,10 +348,10 @@ pub(crate) struct BenchArgs {
     /// Compute the least time that a GPU takes, without one, instead of measuring.
     #[arg(long, value_enum, value_name = "GPU")]
     pub(crate) predict: Option<GpuArg>,
-    /// Seconds of noise to hear where no audio is given, if the model takes as many: by default one
-    /// window of the experts.
-    #[arg(long, default_value_t = 30)]
-    pub(crate) seconds: usize,
+    /// Seconds of noise to hear where no audio is given, if the model takes as many [default: 30, one
+    /// window of the experts; under load none].
+    #[arg(long, conflicts_with = "audio")]
+    pub(crate) seconds: Option<usize>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// Prompt lengths to process.
@@ -372,7 +372,7 @@ pub(crate) struct BenchArgs {
         default_value = "32"
     )]
     pub(crate) n_gen: Vec<usize>,
-    /// Tokens that are in the context before generation.
+    /// Tokens that are in the context before.
     #[arg(
         long,
         short = 'd',
@@ -381,15 +381,59 @@ pub(crate) struct BenchArgs {
         default_value = "0"
     )]
     pub(crate) n_depth: Vec<usize>,
+    /// Sequences at a time, each with its own prompt.
+    #[arg(
+        long,
+        value_name = "SEQUENCES",
+        value_delimiter = ',',
+        default_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..=1024)
+    )]
+    pub(crate) batch: Vec<u32>,
     /// Leave out the audio's stages after decoding.
     #[arg(long)]
     pub(crate) no_stages: bool,
     /// Repetitions of every row, after one that is not counted.
     #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) repetitions: u32,
-    /// Print one JSON object instead of a table.
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Measure latencies under load instead: so many requests a second on average, each with a prompt
+    /// and an answer of the lengths given, at the arrivals of a Poisson process; `inf` sends all at
+    /// once. With audio (or --seconds) all are about this song.
+    #[arg(
+        long,
+        value_name = "REQUESTS",
+        value_delimiter = ',',
+        allow_negative_numbers = true,
+        conflicts_with_all = ["predict", "n_depth", "batch", "no_stages", "repetitions"]
+    )]
+    pub(crate) rate: Vec<f64>,
+    /// Requests at each rate.
+    #[arg(
+        long,
+        value_name = "REQUESTS",
+        default_value_t = 100,
+        requires = "rate"
+    )]
+    pub(crate) num_requests: usize,
+    /// What to print.
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) output: OutputArg,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputArg {
+    /// A table for people.
+    #[default]
+    Table,
+    /// A Markdown table.
+    Md,
+    /// Comma-separated values under a header.
+    Csv,
+    /// One JSON array, with the time of every repetition.
+    Json,
+    /// A JSON object a line.
+    Jsonl,
 }
 
 #[derive(Debug, Args)]

@@ -32,6 +32,13 @@ pub(crate) enum Error {
         path: PathBuf,
         line: u64,
     },
+    /// A test of `gamut bench` does not fit the context.
+    TestTooLong {
+        test: String,
+        /// Its longest sequence.
+        tokens: usize,
+        most: usize,
+    },
     /// The demo model has no place to be kept.
     DemoModel {
         dir: PathBuf,
@@ -65,6 +72,11 @@ impl std::fmt::Display for Error {
                 f,
                 "line {line} of {} is no answer, expected a new file or one of gamut batch",
                 path.display()
+            ),
+            Error::TestTooLong { test, tokens, most } => write!(
+                f,
+                "{test} takes a context of {tokens} tokens and at most {most} are possible \
+                (--max-model-len, or max_position_embeddings of config.json)"
             ),
             Error::DemoModel { dir, reason } => {
                 write!(

@@ -3,7 +3,7 @@
 use crate::args::{DeviceArg, DeviceArgs, InfoArgs};
 use crate::error::Error;
 use crate::output::{self, bytes};
-use crate::setup::one_at_a_time;
+use crate::setup::{one_at_a_time, parameters};
 use gamut_engine::{DType, MemoryPlan, Model, OpenOptions, Target};
 use gamut_kernels::Host;
 use gamut_loader::{ExpertConfig, Gate};
@@ -18,10 +18,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
     let config = model.config();
     let (fusion, text) = (&config.fusion, &config.text);
     let weights = model.checkpoint().weights();
-    let parameters: u64 = weights
-        .tensors()
-        .map(|t| t.shape.iter().map(|d| *d as u64).product::<u64>())
-        .sum();
+    let parameters = parameters(&model);
     if args.json {
         output::write_json(&json!({
             "path": args.model,

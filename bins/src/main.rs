@@ -10,7 +10,6 @@ mod error;
 mod info;
 mod inspect;
 mod output;
-mod predict;
 mod progress;
 mod setup;
 mod verify;

@@ -84,6 +84,13 @@ fn open_with(
     })
 }
 
+/// The number of a model's parameters.
+pub(crate) fn parameters(model: &Model) -> u64 {
+    let tensors = model.checkpoint().weights().tensors();
+    let sizes = tensors.map(|t| t.shape.iter().map(|d| *d as u64).product::<u64>());
+    sizes.sum()
+}
+
 /// The options of an engine for one request at a time.
 pub(crate) fn one_at_a_time(args: &EngineArgs) -> EngineOptions {
     EngineOptions {

@@ -246,6 +246,11 @@ impl Engine {
         &self.handle.device
     }
 
+    /// Threads of the host: on it all of the work, beside a GPU decoding of audio alone.
+    pub fn threads(&self) -> usize {
+        self.handle.host.threads()
+    }
+
     /// What the engine is doing, as of its last step.
     pub fn stats(&self) -> Stats {
         self.handle.shared.stats()

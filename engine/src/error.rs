@@ -116,6 +116,16 @@ pub enum Error {
         /// Its greatest value.
         most: usize,
     },
+    /// A rate of requests is out of its range.
+    #[error("the rate is {found} requests a second, expected {least} to {most}, or inf")]
+    Rate {
+        /// The rate.
+        found: f64,
+        /// Its least value.
+        least: f64,
+        /// Its greatest value that is finite.
+        most: f64,
+    },
     /// A variable of the chat template is no JSON.
     #[error("the value of the template variable {name} is no JSON: {reason}")]
     Variable {

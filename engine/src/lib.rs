@@ -38,7 +38,6 @@ mod inspect;
 mod mailbox;
 mod model;
 mod observe;
-mod overhead;
 mod pages;
 mod plan;
 pub mod predict;

@@ -1,13 +1,13 @@
 //! How long a GPU takes at least: a dry run of the work, and for every operation the longer of
 //! what its arithmetic and its bytes take at the GPU's ceilings, and its launches.
 
-use crate::bench::Test;
+use crate::bench::{Shape, Test};
 use crate::engine::EngineOptions;
 use crate::error::Error;
 use crate::model::Model;
 use crate::observe::{Observer, Stage};
 use crate::plan::{DryRows, dry_step};
-use gamut_kernels::{Context, Target, View, Work};
+use gamut_kernels::{Context, PAGE, Target, View, Work};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -132,39 +132,61 @@ pub fn stages(model: &Model, samples: usize, target: Target) -> Result<Vec<Calls
     Ok(ends.iter().zip(starts).map(stage).collect())
 }
 
-/// A prompt of `tokens` tokens, in the engine's chunks.
+/// Prompts behind what is in the context before, in the engine's steps.
 ///
 /// # Errors
-/// If the model cannot take it.
-pub fn prompt(model: &Model, tokens: usize, target: Target) -> Result<Calls, Error> {
+/// If the model cannot take them.
+pub fn prompt(model: &Model, shape: Shape, target: Target) -> Result<Calls, Error> {
     let mut calls = Vec::new();
-    let chunk = EngineOptions::MAX_NUM_BATCHED_TOKENS;
-    for start in (0..tokens).step_by(chunk) {
-        let rows = chunk.min(tokens - start);
-        calls.extend(step(model, start, (rows, false), target)?);
+    let end = shape.depth + shape.tokens;
+    // Only whole pages of what is before are in the cache.
+    let mut starts = vec![shape.depth / PAGE * PAGE; shape.batch];
+    while starts.iter().any(|start| *start < end) {
+        let mut left = EngineOptions::MAX_NUM_BATCHED_TOKENS;
+        let (mut rows, mut ended) = (Vec::new(), 0);
+        for start in starts.iter_mut().filter(|start| **start < end) {
+            let mut to = end.min(*start + left);
+            if to < end {
+                to = to / PAGE * PAGE;
+            }
+            if to <= *start {
+                continue;
+            }
+            left -= to - *start;
+            ended += usize::from(to == end);
+            rows.push(DryRows {
+                generated: false,
+                start: *start,
+                rows: to - *start,
+            });
+            *start = to;
+        }
+        calls.extend(step(model, &rows, ended.max(1), target)?);
     }
     Ok(Calls {
-        test: Test::Prompt { tokens },
-        tokens,
+        test: Test::Prompt(shape),
+        tokens: shape.total(),
         calls,
     })
 }
 
-/// `tokens` steps of one token after `depth` others.
+/// Steps of one token each of sequences side by side, after what is in the context before.
 ///
 /// # Errors
 /// If the model cannot take them.
-pub fn generation(
-    model: &Model,
-    depth: usize,
-    tokens: usize,
-    target: Target,
-) -> Result<Calls, Error> {
-    let steps = (0..tokens).map(|i| step(model, depth + i, (1, true), target));
+pub fn generation(model: &Model, shape: Shape, target: Target) -> Result<Calls, Error> {
+    let steps = (0..shape.tokens).map(|drawn| {
+        let row = DryRows {
+            generated: true,
+            start: shape.depth + drawn,
+            rows: 1,
+        };
+        step(model, &vec![row; shape.batch], shape.batch, target)
+    });
     let steps = steps.collect::<Result<Vec<_>, Error>>()?;
     Ok(Calls {
-        test: Test::Generation { tokens, depth },
-        tokens,
+        test: Test::Generation(shape),
+        tokens: shape.total(),
         calls: steps.concat(),
     })
 }
@@ -172,16 +194,11 @@ pub fn generation(
 /// The calls of a step of the decoder, but for sampling.
 fn step(
     model: &Model,
-    start: usize,
-    (rows, generated): (usize, bool),
+    rows: &[DryRows],
+    wanted: usize,
     target: Target,
 ) -> Result<Vec<(&'static str, Work)>, Error> {
-    let rows = DryRows {
-        generated,
-        start,
-        rows,
-    };
-    let mut calls = dry_step(model, &[rows], 1, target)?.work();
+    let mut calls = dry_step(model, rows, wanted, target)?.work();
     calls.retain(|(op, _)| *op != "sample");
     Ok(calls)
 }
@@ -263,13 +280,19 @@ mod tests {
             2 * 775 * 64 * 128
         );
 
-        let prompt = prompt(&model, 600, TARGET).unwrap();
+        let prompt = prompt(&model, Shape::new(600, 0, 1), TARGET).unwrap();
         let swiglu = prompt.shares(&H100)["gemm_swiglu"];
         // Of the last layer only the last row of each chunk.
         assert_eq!(swiglu.work.operations, 2 * (3 * 600 + 2) * 128 * 768);
-        let generation = generation(&model, 600, 3, TARGET).unwrap();
-        let embed = generation.shares(&H100)["embed"];
+        let [alone, beside] =
+            [1, 8].map(|batch| generation(&model, Shape::new(3, 600, batch), TARGET).unwrap());
+        let embed = alone.shares(&H100)["embed"];
         assert_eq!((embed.calls, embed.work.launches), (3, 3));
-        assert!(generation.floor(&H200) < generation.floor(&H100));
+        assert!(alone.floor(&H200) < alone.floor(&H100));
+        // Eight times the arithmetic, but the weights are read once.
+        let [few, many] = [&alone, &beside].map(|calls| calls.shares(&H100)["gemm_swiglu"].work);
+        assert_eq!((alone.tokens, beside.tokens), (3, 24));
+        assert_eq!(many.operations, 8 * few.operations);
+        assert!(many.bytes < 2 * few.bytes, "{many:?}");
     }
 }

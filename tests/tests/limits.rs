@@ -1,6 +1,7 @@
 //! What is known of the kernels without a GPU: the virtual one counts.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
+use gamut_engine::bench::Shape;
 use gamut_engine::predict::{self, Calls};
 use gamut_engine::{Model, Target};
 use gamut_kernels::ops::{
@@ -68,7 +69,7 @@ fn few_products_go_into_padding_at_the_sizes_of_gamma_8b() {
     let model = Model::random(config, 0).unwrap();
     let target = Target::Cuda { dtype: DType::BF16 };
     let mut calls = predict::stages(&model, 300 * 16_000, target).unwrap();
-    calls.push(predict::prompt(&model, 7600, target).unwrap());
+    calls.push(predict::prompt(&model, Shape::new(7600, 0, 1), target).unwrap());
     let calls = calls.iter().flat_map(|Calls { calls, .. }| calls);
     let with_products = calls.filter(|(_, work)| work.products > 0);
     let all = with_products.fold(Work::default(), |sum, (_, work)| sum + *work);

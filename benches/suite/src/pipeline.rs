@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::measure::Times;
 use crate::options::{Options, recorded};
 use crate::rows::noise;
-use gamut_engine::bench::{self, Row};
+use gamut_engine::bench::{self, Row, Shape};
 use gamut_engine::predict::{self, Calls, Ceilings};
 use gamut_engine::{DType, Engine, EngineOptions, Model, SAMPLE_RATE, Target};
 use gamut_probe::report::Report;
@@ -51,11 +51,9 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
         Ok(rows.into_iter().zip(least).collect())
     };
     let prompt = || -> Result<Vec<(Row, Calls)>> {
-        let row = bench::prompt(&engine, sizes.positions, repetitions, &mut || ())?;
-        Ok(vec![(
-            row,
-            predict::prompt(&model, sizes.positions, target)?,
-        )])
+        let shape = Shape::new(sizes.positions, 0, 1);
+        let row = bench::prompt(&engine, shape, repetitions, &mut || ())?;
+        Ok(vec![(row, predict::prompt(&model, shape, target)?)])
     };
     for (name, measured) in [("stages", stages()), ("prompt", prompt())] {
         match measured {
@@ -70,9 +68,9 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     }
     report.add("time to first token", Ok(first.json()))?;
     let generated = || -> Result<(Row, Calls)> {
-        let (depth, tokens) = (sizes.positions, sizes.generated);
-        let row = bench::generation(&engine, depth, tokens, repetitions, &mut || ())?;
-        Ok((row, predict::generation(&model, depth, tokens, target)?))
+        let shape = Shape::new(sizes.generated, sizes.positions, 1);
+        let row = bench::generation(&engine, shape, repetitions, &mut || ())?;
+        Ok((row, predict::generation(&model, shape, target)?))
     };
     match generated() {
         Err(error) => report.add("generation", recorded(Err(error)))?,

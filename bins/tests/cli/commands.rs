@@ -1,18 +1,9 @@
 //! Every subcommand doing its job.
 
-use crate::support::{Home, tone, wav};
+use crate::support::{Home, keys, tone, wav};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-
-fn keys(value: &Value) -> Vec<&str> {
-    value
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect()
-}
 
 #[test]
 fn every_subcommand_has_help() {
@@ -268,26 +259,6 @@ fn inspect_writes_every_stage() {
 }
 
 #[test]
-fn bench_reports_every_row() {
-    let home = Home::furnished();
-    let line = "bench clip.wav -m model -p 16,32 -n 4 -d 8 -r 2";
-    let report = home.passes(&format!("{line} --json")).json();
-    let rows = report["rows"].as_array().unwrap();
-    for row in rows {
-        let times = row["times_ms"].as_array().unwrap();
-        assert_eq!(times.len(), 2, "{row}");
-        assert!(times.iter().all(|t| t.as_f64().unwrap() > 0.0), "{row}");
-    }
-    for test in ["pp16", "pp32", "tg4 @ d8"] {
-        assert!(
-            rows.iter().any(|row| row["test"] == test),
-            "{test} is not in {report}"
-        );
-    }
-    assert_eq!(home.passes(line).text().lines().count(), rows.len() + 2);
-}
-
-#[test]
 fn demo_model_takes_sizes_types_and_shards() {
     let home = Home::furnished();
     home.edit_json("model/config.json", |c| {
@@ -305,33 +276,6 @@ fn demo_model_refuses_a_directory_in_use() {
     let home = Home::furnished();
     home.refuses("demo-model model", &["model", "not empty"]);
     home.passes("info model");
-}
-
-/// Random weights are the demo model's; its config.json is the one that they are asked for with.
-#[test]
-fn bench_takes_random_weights_and_predicts_without_a_gpu() {
-    let home = Home::furnished();
-    let line = "bench --random model/config.json --json --device host --seconds 1 -p 8 -n 1 -r 1";
-    let names = |report: &Value| -> Vec<String> {
-        let rows = report["rows"].as_array().unwrap().iter();
-        rows.map(|row| row["test"].as_str().unwrap().to_owned())
-            .collect()
-    };
-    let measured = home.passes(line).json();
-    let predicted =
-        ["h100", "h200"].map(|gpu| home.passes(&format!("{line} --predict {gpu}")).json());
-    for predicted in &predicted {
-        assert_eq!(names(&measured), names(predicted));
-    }
-    let least = |report: &Value| report["rows"][5]["least_ms"].as_f64().unwrap();
-    assert!(0.0 < least(&predicted[1]) && least(&predicted[1]) < least(&predicted[0]));
-    let table = home
-        .passes("bench -m model --predict h100 --no-stages -p 8 -n 0")
-        .text();
-    for part in ["pp8", "attention_paged", "An H100 at 790 TFLOP/s"] {
-        assert!(table.contains(part), "{table}");
-    }
-    home.refuses("bench --random nowhere.json", &["nowhere.json"]);
 }
 
 #[test]

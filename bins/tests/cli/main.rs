@@ -6,6 +6,7 @@ mod bad_models;
 mod bad_requests;
 mod batch;
 mod batch_resumed;
+mod bench;
 mod commands;
 mod conversation;
 #[cfg(target_os = "linux")]

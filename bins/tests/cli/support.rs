@@ -129,6 +129,12 @@ impl Home {
     }
 }
 
+/// The names in a JSON object.
+pub(crate) fn keys(value: &Value) -> Vec<&str> {
+    let object = value.as_object().unwrap();
+    object.keys().map(String::as_str).collect()
+}
+
 /// Asserts exit code 2, and on stderr one line that begins with `error:` and holds all of `parts`.
 #[track_caller]
 pub(crate) fn assert_refused(run: &Run, parts: &[&str]) {
