@@ -1,11 +1,12 @@
 //! How launches are run.
 
+use std::num::NonZero;
 use std::str::FromStr;
 
 /// How a device runs its launches.
 ///
 /// As text, words apart: `checks=on` or `checks=off`, and `schedule=forward`, `schedule=reversed` or
-/// `schedule=random:SEED`, and `steps=N`. What is not named keeps its default.
+/// `schedule=random:SEED`, `steps=N` and `refuse=N`. What is not named keeps its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Whether accesses are checked for races, for copies that were not waited for and for bytes
@@ -16,6 +17,10 @@ pub struct Options {
     /// Warp instructions that a block may run before the launch is given up, where that is fewer than
     /// the device's own limit.
     pub steps: Option<u64>,
+    /// The call of the driver API that finds no memory, counted from 1 since the options were set, of
+    /// those that take the device's memory or pinned memory: allocations, and loading modules and
+    /// instantiating graphs. For tests of what a program does then.
+    pub refuse: Option<NonZero<u64>>,
 }
 
 impl Default for Options {
@@ -24,6 +29,7 @@ impl Default for Options {
             checks: true,
             schedule: Schedule::Forward,
             steps: None,
+            refuse: None,
         }
     }
 }
@@ -44,7 +50,7 @@ pub enum Schedule {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "option `{0}` of the virtual GPU is unknown: `checks=on|off`, \
-     `schedule=forward|reversed|random:SEED` or `steps=N` is wanted"
+     `schedule=forward|reversed|random:SEED`, `steps=N` or `refuse=N` is wanted"
 )]
 pub struct UnknownOption(String);
 
@@ -65,6 +71,7 @@ impl FromStr for Options {
                     options.schedule = Schedule::Random(seed.ok_or_else(unknown)?);
                 }
                 ("steps", most) => options.steps = Some(most.parse().map_err(|_| unknown())?),
+                ("refuse", which) => options.refuse = Some(which.parse().map_err(|_| unknown())?),
                 _ => return Err(unknown()),
             }
         }
@@ -83,8 +90,10 @@ mod tests {
             checks: false,
             schedule: Schedule::Random(7),
             steps: Some(1000),
+            refuse: NonZero::new(3),
         };
-        assert_eq!(" schedule=random:7  checks=off steps=1000".parse(), Ok(all));
+        let words = " schedule=random:7  checks=off steps=1000 refuse=3";
+        assert_eq!(words.parse(), Ok(all));
         let back: Options = "schedule=reversed checks=on".parse().unwrap();
         assert_eq!((back.checks, back.schedule), (true, Schedule::Reversed));
     }
@@ -97,6 +106,7 @@ mod tests {
             "schedule=random",
             "schedule=random:-1",
             "steps=few",
+            "refuse=0",
             "speed=high",
         ] {
             let text = format!("checks=on {word}");

@@ -5,6 +5,7 @@ use std::ffi::CString;
 
 const SUCCESS: u32 = 0;
 const INVALID_VALUE: u32 = 1;
+const OUT_OF_MEMORY: u32 = 2;
 const NOT_INITIALIZED: u32 = 3;
 
 #[test]
@@ -52,4 +53,37 @@ fn options_are_read_and_set() {
         "{}",
         last_fault()
     );
+
+    let mut context = 0;
+    // SAFETY: the symbol has this type, and writes the one handle.
+    unsafe {
+        type Create = unsafe extern "C" fn(*mut usize, u32, i32) -> u32;
+        let create = library.get::<Create>(b"cuCtxCreate_v2\0").unwrap();
+        assert_eq!(create(&mut context, 0, 0), SUCCESS);
+    }
+    let take = || {
+        type Allocate = unsafe extern "C" fn(*mut usize, usize) -> u32;
+        type Load = unsafe extern "C" fn(*mut usize, *const std::ffi::c_char) -> u32;
+        let module = c".version 8.0\n.target sm_90\n.address_size 64\n";
+        let mut taken = 0;
+        // SAFETY: the symbols have these types, and write the one number or handle.
+        unsafe {
+            [
+                library.get::<Allocate>(b"cuMemAlloc_v2\0").unwrap()(&mut taken, 64),
+                library.get::<Allocate>(b"cuMemAllocHost_v2\0").unwrap()(&mut taken, 64),
+                library.get::<Load>(b"cuModuleLoadData\0").unwrap()(&mut taken, module.as_ptr()),
+            ]
+        }
+    };
+    for refused in 0..3 {
+        assert_eq!(configure(&format!("refuse={}", refused + 1)), SUCCESS);
+        let mut expected = [SUCCESS; 3];
+        expected[refused] = OUT_OF_MEMORY;
+        assert_eq!(take(), expected);
+        assert!(last_fault().contains("refused"), "{}", last_fault());
+        assert_eq!(take(), [SUCCESS; 3]);
+    }
+    assert_eq!(configure("refuse=1"), SUCCESS);
+    assert_eq!(configure(""), SUCCESS);
+    assert_eq!(take(), [SUCCESS; 3]);
 }

@@ -122,6 +122,7 @@ impl State {
             self.last_fault = "a graph that allocates: not on the virtual GPU".to_owned();
             return Err(Code::NotSupported);
         }
+        self.grant_memory()?;
         Ok(self.execs.insert(GraphExec::new(flags, nodes)))
     }
 

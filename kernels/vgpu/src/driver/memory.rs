@@ -49,6 +49,7 @@ impl From<MemoryError> for Code {
 impl Driver {
     /// Allocates device memory, if need be after the frees that wait in streams.
     fn allocate(&self, context: Handle, bytes: usize) -> Result<u64, Code> {
+        self.state().grant_memory()?;
         let memory = self.gpu.memory();
         let allocated = match memory.allocate(bytes) {
             Err(MemoryError::OutOfMemory { .. }) => {
@@ -118,6 +119,7 @@ impl Driver {
         if flags & !HOST_FLAGS != 0 {
             return Err(Code::InvalidValue);
         }
+        self.state().grant_memory()?;
         let address = self.gpu.memory().allocate_host(bytes)?;
         let flags = flags | DEVICE_MAP;
         let owner = Owner { context, flags };

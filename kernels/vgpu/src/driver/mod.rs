@@ -63,6 +63,7 @@ use module::LoadedModule;
 use pool::Pool;
 use queue::Queue;
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZero;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use stream::Stream;
 use table::{Handle, Table};
@@ -105,6 +106,8 @@ struct State {
     queue: Queue,
     /// The last fault or load error, in full.
     last_fault: String,
+    /// Calls that take memory up to the one that is refused, that one included; 0 if none is.
+    until_refused: u64,
 }
 
 /// Proof that the holder may run work and free memory.
@@ -114,10 +117,8 @@ impl Driver {
     fn new(options: Options) -> Driver {
         let mut pools = Table::new(6);
         let default_pool = pools.insert(Pool::default());
-        let gpu = Gpu::new(Properties::h100());
-        gpu.configure(options);
-        Driver {
-            gpu,
+        let driver = Driver {
+            gpu: Gpu::new(Properties::h100()),
             running: Mutex::new(()),
             state: Mutex::new(State {
                 contexts: Table::new(1),
@@ -135,10 +136,19 @@ impl Driver {
                 owners: HashMap::new(),
                 queue: Queue::default(),
                 last_fault: String::new(),
+                until_refused: 0,
             }),
             counting: Counting::default(),
             trace: Trace::default(),
-        }
+        };
+        driver.configure(options);
+        driver
+    }
+
+    /// How what is called from now on is run.
+    fn configure(&self, options: Options) {
+        self.gpu.configure(options);
+        self.state().until_refused = options.refuse.map_or(0, NonZero::get);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -160,6 +170,17 @@ impl Driver {
 }
 
 impl State {
+    /// Lets a call take memory, unless the options say that it finds none.
+    fn grant_memory(&mut self) -> Result<(), Code> {
+        let last = self.until_refused == 1;
+        self.until_refused = self.until_refused.saturating_sub(1);
+        if last {
+            self.last_fault = "memory was refused, as the options say".to_owned();
+            return Err(Code::OutOfMemory);
+        }
+        Ok(())
+    }
+
     /// Marks a context as failed for good, and forgets the work that waits in it.
     fn fail(&mut self, context: Handle, code: Code, text: String) {
         if let Ok(context) = self.contexts.get_mut(context, Code::InvalidContext) {

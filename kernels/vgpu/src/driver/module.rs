@@ -100,6 +100,12 @@ impl Driver {
             code,
             text: String::from("no usable context"),
         })?;
+        let mut state = self.state();
+        state.grant_memory().map_err(|code| Refusal {
+            code,
+            text: state.last_fault.clone(),
+        })?;
+        drop(state);
         let module = Module::load(&source(image)?, &self.gpu)?;
         let functions = HashMap::new();
         Ok(self.state().modules.insert(LoadedModule {

@@ -37,7 +37,7 @@ pub(super) fn options() -> Result<Options, Code> {
     })
 }
 
-/// `int gamutVgpuConfigure(const char *options)`: sets the options of launches that are yet to run,
+/// `int gamutVgpuConfigure(const char *options)`: sets the options of what is yet to run,
 /// in the words of `GAMUT_VGPU_OPTIONS`. What is not named gets its default.
 ///
 /// Returns `CUDA_ERROR_INVALID_VALUE` for words that mean nothing, which `gamutVgpuGetLastFault`
@@ -50,7 +50,7 @@ extern "C" fn gamutVgpuConfigure(text: Text) -> Code {
             driver.state().last_fault = why.to_string();
             Code::InvalidValue
         })?;
-        driver.gpu.configure(options);
+        driver.configure(options);
         Ok(())
     })
 }
