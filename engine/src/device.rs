@@ -74,6 +74,10 @@ impl DeviceRunner {
             host,
         })
     }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
 }
 
 impl Runner for DeviceRunner {

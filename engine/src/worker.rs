@@ -10,7 +10,7 @@ use crate::mailbox::Bell;
 use crate::model::Model;
 use crate::prefix::Key;
 use crate::scheduler::Limits;
-use gamut_kernels::Host;
+use gamut_kernels::{Device, Host};
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
@@ -172,6 +172,7 @@ pub(crate) fn spawn(
         host: host.clone(),
         max_seconds: config.max_audio_seconds,
     };
+    let device = runner.device().clone();
     let core = Core::new(
         runner,
         limits,
@@ -182,6 +183,7 @@ pub(crate) fn spawn(
         shared: shared.clone(),
         core,
         loads,
+        device,
     };
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
     thread("gamut-audio")
@@ -216,6 +218,7 @@ struct Worker {
     shared: Arc<Shared>,
     core: Core<DeviceRunner>,
     loads: Sender<Load>,
+    device: Device,
 }
 
 impl Worker {
@@ -226,8 +229,14 @@ impl Worker {
             shared,
             core,
             loads,
+            device,
         } = self;
         drop((core, loads));
+        // Only then is it free for others.
+        if let Err(e) = device.synchronize() {
+            tracing::debug!("giving memory back: {e}");
+        }
+        drop(device);
         shared.lock().ended = true;
         shared.ended.notify_all();
     }

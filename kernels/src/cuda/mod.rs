@@ -224,6 +224,16 @@ impl Cuda {
     }
 }
 
+impl Drop for Cuda {
+    /// Memory that was given back in the stream is free, and others see it, once somebody has waited.
+    fn drop(&mut self) {
+        self.unload();
+        if let Err(e) = self.synchronize() {
+            tracing::debug!("giving memory back: {e}");
+        }
+    }
+}
+
 impl fmt::Debug for Cuda {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cuda({})", self.describe())
