@@ -59,9 +59,9 @@ fn flags_and_audio_reach_the_template() {
                   |{{ add_generation_prompt }}|{{ enable_thinking is defined }}|{{ tools is none }}";
     let template = template(source).unwrap();
     let mut answer = Message::text("assistant", "yes");
-    answer
-        .extra
-        .insert("reasoning_content".to_owned(), json!("because"));
+    answer.set("reasoning_content", "\"because\"").unwrap();
+    let refused = answer.set("tool_calls", "[").unwrap_err().to_string();
+    assert!(refused.starts_with("tool_calls: bad JSON: "), "{refused}");
     let messages = [Message::audio("user", "Loud?"), answer];
     let mut options = TemplateOptions::default();
     assert_eq!(

@@ -48,7 +48,7 @@ fn whatever_finds_no_memory_is_told_and_all_of_it_comes_back() {
     };
     let mut config = synthetic::demo_config();
     config["max_audio_seconds"] = 4.into();
-    let model = Arc::new(Model::random(&config, 0).unwrap());
+    let model = Arc::new(Model::random(&config.to_string(), 0).unwrap());
     let free = || gpu.free_memory().unwrap();
     let before = free();
     let expected = answer(&model).unwrap();

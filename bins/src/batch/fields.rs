@@ -59,6 +59,11 @@ impl Fields {
         self.map.shift_remove(key).filter(|value| !value.is_null())
     }
 
+    /// Whether a field is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(|value| !value.is_null())
+    }
+
     /// Takes a field that must be there.
     pub(super) fn need<T: DeserializeOwned>(
         &mut self,

@@ -119,7 +119,7 @@ fn message(
 ) -> Result<Message, String> {
     const CONTENT: &str = "a string or a list of parts";
     let mut fields = Fields::new(path, value)?;
-    let role = fields.need("role", TEXT)?;
+    let role: String = fields.need("role", TEXT)?;
     let content = match fields.take_value("content") {
         Some(Value::String(text)) => Content::Text(text),
         Some(Value::Array(parts)) => {
@@ -135,11 +135,14 @@ fn message(
     };
     let extra = fields.some(&MESSAGE_EXTRAS);
     fields.finish()?;
-    Ok(Message {
-        role,
-        content,
-        extra,
-    })
+    let mut message = Message::new(role, content);
+    for (name, value) in extra {
+        // Its own text is JSON.
+        message
+            .set(name, &value.to_string())
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(message)
 }
 
 fn part(

@@ -1,8 +1,9 @@
 //! How a request wants its answer drawn: the fields of a body by their OpenAI and vLLM names.
 
 use super::fields::{COUNT, Fields, NUMBER, TEXT};
-use gamut_engine::SamplingParams;
+use gamut_engine::{Constraint, SamplingParams};
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// OpenAI's range of a bias.
@@ -86,7 +87,44 @@ pub(super) fn take(body: &mut Fields, defaults: &Defaults) -> Result<Defaults, S
         None if !logprobs => params.logprobs = 0,
         None => {}
     }
+    params.constraint = constraint(body)?.or(params.constraint);
     Ok(Defaults { params, logprobs })
+}
+
+/// What the answer is held to: `response_format` as OpenAI has it, or vLLM's `guided_regex`.
+fn constraint(body: &mut Fields) -> Result<Option<Constraint>, String> {
+    const KINDS: &str = "\"text\", \"json_object\" or \"json_schema\"";
+    let pattern: Option<String> = body.take("guided_regex", TEXT)?;
+    if !body.has("response_format") {
+        return Ok(pattern.map(Constraint::Regex));
+    }
+    let mut format = body.object("response_format")?;
+    let kind: String = format.need("type", KINDS)?;
+    let schema = match kind.as_str() {
+        "text" => None,
+        "json_object" => Some(r#"{"type": "object"}"#.to_owned()),
+        "json_schema" => {
+            let mut inner = format.object("json_schema")?;
+            // The answer always keeps to it, strictly or not, and goes by no name.
+            inner.some(&["name", "description", "strict"]);
+            let schema: Value = inner.need("schema", "an object")?;
+            inner.finish()?;
+            Some(schema.to_string())
+        }
+        _ => return Err(format.wrong("type", &kind.into(), KINDS)),
+    };
+    format.finish()?;
+    match (schema, pattern) {
+        (Some(_), Some(_)) => {
+            let (name, other) = (body.name("guided_regex"), body.name("response_format"));
+            Err(format!(
+                "{name} and {other} are given, expected one of them"
+            ))
+        }
+        (schema, pattern) => Ok(schema
+            .map(Constraint::JsonSchema)
+            .or(pattern.map(Constraint::Regex))),
+    }
 }
 
 /// Takes the fields that change no answer.

@@ -49,28 +49,48 @@ pub struct Message {
     pub role: String,
     /// What is said.
     pub content: Content,
-    /// Further fields that a template may look at, such as `reasoning_content` or `tool_calls`.
+    /// Further fields.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    extra: Map<String, Value>,
 }
 
 impl Message {
-    /// A turn that is plain text.
-    pub fn text(role: impl Into<String>, text: impl Into<String>) -> Message {
+    /// A turn.
+    pub fn new(role: impl Into<String>, content: Content) -> Message {
         Message {
             role: role.into(),
-            content: Content::Text(text.into()),
+            content,
             extra: Map::new(),
         }
+    }
+
+    /// A turn that is plain text.
+    pub fn text(role: impl Into<String>, text: impl Into<String>) -> Message {
+        Message::new(role, Content::Text(text.into()))
     }
 
     /// A turn that has the song in it, followed by text.
     pub fn audio(role: impl Into<String>, text: impl Into<String>) -> Message {
         let parts = vec![Part::Audio, Part::Text { text: text.into() }];
-        Message {
-            role: role.into(),
-            content: Content::Parts(parts),
-            extra: Map::new(),
+        Message::new(role, Content::Parts(parts))
+    }
+
+    /// Sets a further field that a template may look at, such as `reasoning_content` or
+    /// `tool_calls`, to a JSON value.
+    ///
+    /// # Errors
+    /// If it is no JSON.
+    pub fn set(&mut self, name: impl Into<String>, json: &str) -> Result<(), Error> {
+        let name = name.into();
+        match serde_json::from_str(json) {
+            Ok(value) => {
+                self.extra.insert(name, value);
+                Ok(())
+            }
+            Err(cause) => Err(Error::Json {
+                path: name.into(),
+                cause,
+            }),
         }
     }
 }

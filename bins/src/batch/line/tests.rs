@@ -1,7 +1,7 @@
 //! Every field of a line, and what is said of those that are wrong.
 
 use super::*;
-use gamut_engine::{Sampling, SamplingParams};
+use gamut_engine::{Constraint, Sampling, SamplingParams};
 use serde_json::json;
 
 /// What the checkpoint and the flags say.
@@ -74,11 +74,44 @@ fn every_field_of_sampling() {
         ignore_eos: true,
         logprobs: 6,
         prompt_logprobs: None,
+        constraint: None,
         n: 4,
     };
     assert_eq!(request.inner.params, expected);
     assert!(request.logprobs);
     assert_eq!((request.id.as_str(), request.number), ("a", 3));
+}
+
+#[test]
+fn what_answers_are_held_to() {
+    let held = |fields| parse(&line(fields)).map(|request| request.inner.params.constraint);
+    let schema = json!({ "type": "integer" });
+    let format = json!({ "type": "json_schema", "json_schema": {
+        "name": "bpm", "strict": true, "schema": schema,
+    } });
+    let of_schema = |text: &str| Some(Constraint::JsonSchema(text.to_owned()));
+    let held_to_schema = held(json!({ "response_format": format })).unwrap();
+    assert_eq!(held_to_schema, of_schema(r#"{"type":"integer"}"#));
+    let object = held(json!({ "response_format": { "type": "json_object" } })).unwrap();
+    assert_eq!(object, of_schema(r#"{"type": "object"}"#));
+    let text = json!({ "response_format": { "type": "text" }, "guided_regex": "a+" });
+    assert_eq!(
+        held(text).unwrap(),
+        Some(Constraint::Regex("a+".to_owned()))
+    );
+    let refused = |fields| held(fields).unwrap_err().to_string();
+    let both = refused(json!({ "response_format": format, "guided_regex": "a+" }));
+    assert!(both.contains("expected one of them"), "{both}");
+    let kind = refused(json!({ "response_format": { "type": "xml" } }));
+    assert!(
+        kind.contains("body.response_format.type is \"xml\", expected"),
+        "{kind}"
+    );
+    let none = refused(json!({ "response_format": { "type": "json_schema" } }));
+    assert!(
+        none.contains("response_format.json_schema is missing"),
+        "{none}"
+    );
 }
 
 #[test]
@@ -130,9 +163,7 @@ fn messages_have_text_and_audio() {
     let request = parse(&line).unwrap();
     let (messages, variables) = conversation(&request);
     let mut third = Message::text("assistant", "So.");
-    third
-        .extra
-        .insert("reasoning_content".to_owned(), "Hm.".into());
+    third.set("reasoning_content", "\"Hm.\"").unwrap();
     let parts = [
         Part::Audio,
         Part::Text {
@@ -142,11 +173,7 @@ fn messages_have_text_and_audio() {
     ];
     let expected = [
         Message::text("system", "Be brief."),
-        Message {
-            role: "user".to_owned(),
-            content: Content::Parts(parts.to_vec()),
-            extra: Map::new(),
-        },
+        Message::new("user", Content::Parts(parts.to_vec())),
         third,
     ];
     assert_eq!(messages, expected);
