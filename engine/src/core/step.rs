@@ -276,7 +276,6 @@ impl<R: Runner> Core<R> {
                 true
             }
             Err(error) => {
-                self.runner.abort();
                 self.samples.remove(&clip);
                 self.scheduler.lose_clip(&clip);
                 let waiting = self.requests.iter_mut();

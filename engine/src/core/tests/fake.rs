@@ -195,5 +195,6 @@ impl Runner for Fake {
 
     fn abort(&mut self) {
         self.hearing = None;
+        self.drawn.clear();
     }
 }
