@@ -31,6 +31,12 @@ impl Bell {
         }
         *rung = false;
     }
+
+    /// Whether it has been rung since the last wait or the last such question.
+    #[cfg(test)]
+    pub(crate) fn has_rung(&self) -> bool {
+        std::mem::take(&mut lock(&self.rung))
+    }
 }
 
 /// Events for one reader.

@@ -152,15 +152,12 @@ impl<R: Runner> Core<R> {
         let began = self.stepped.take().unwrap_or_else(Instant::now);
         let stopped = self.end_stopped() | self.take_updates();
         self.pause_the_unread();
-        if self.plan.is_empty() {
-            let mut plan = std::mem::take(&mut self.plan);
-            self.schedule(&mut plan);
-            self.plan = plan;
-        }
         let mut plan = std::mem::take(&mut self.plan);
         plan.rows.retain(|rows| self.scheduler.is_current(rows));
         plan.hearing
             .take_if(|unit| !self.scheduler.is_hearing(unit));
+        // Also if all that was planned has ended since: others may go on by now.
+        let told = plan.is_empty() && self.schedule(&mut plan);
         let idle = plan.is_empty();
         if !idle {
             self.step(&mut plan);
@@ -171,14 +168,17 @@ impl<R: Runner> Core<R> {
         // The plan's lists are used again.
         plan.clear();
         self.plan = std::mem::replace(&mut self.next, plan);
-        !idle || stopped
+        !idle || stopped || told
     }
 
-    fn schedule(&mut self, plan: &mut Plan) {
+    /// Plans a step; whether requests for no more than their audio have ended.
+    fn schedule(&mut self, plan: &mut Plan) -> bool {
         self.scheduler.schedule(plan);
+        let told = !plan.heard.is_empty();
         for job in plan.heard.drain(..) {
             self.tell_heard(job);
         }
+        told
     }
 
     /// Answers a request for no more than its audio, which is there.

@@ -223,11 +223,16 @@ impl<R: Runner> Core<R> {
         let Some(request) = self.requests.get_mut(&job) else {
             return;
         };
+        if request.ended_prompt.is_some() {
+            // It is computed again. To tell of that might fill the mailbox of a slow reader, and the
+            // answer would pause before its next token, time and again.
+            return;
+        }
         let (cached, len) = (request.usage.cached_tokens, request.computed_tokens());
         let (done, total) = (end.saturating_sub(cached), len.saturating_sub(cached));
         let phase = Phase::Prefill;
         request.tell_progress(Event::Progress { phase, done, total });
-        if end < len || request.ended_prompt.is_some() {
+        if end < len {
             return;
         }
         request.ended_prompt = Some(now);

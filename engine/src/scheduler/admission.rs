@@ -126,7 +126,8 @@ impl Scheduler {
                 continue;
             }
             match self.try_admit(*id, full, plan) {
-                Admission::Admitted | Admission::Held => {}
+                Admission::Admitted => plan.admitted = true,
+                Admission::Held => {}
                 Admission::Deaf => self.deaf.push(*id),
                 // Nobody overtakes it, or it might never find room.
                 Admission::Full => full = true,

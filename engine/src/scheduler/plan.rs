@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) hearing: Option<Unit>,
     /// Requests for no more than their audio, which is there.
     pub(crate) heard: Vec<usize>,
+    /// Whether sequences got their pages, whose generated rows come with the next plan.
+    pub(super) admitted: bool,
 }
 
 /// Successive positions of one sequence.
@@ -51,11 +53,13 @@ impl Plan {
         self.draws.clear();
         self.hearing = None;
         self.heard.clear();
+        self.admitted = false;
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to do, now or next.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.hearing.is_none() && self.heard.is_empty()
+        let Plan { rows, heard, .. } = self;
+        rows.is_empty() && self.hearing.is_none() && heard.is_empty() && !self.admitted
     }
 
     /// Does without a sequence that gives its pages back.

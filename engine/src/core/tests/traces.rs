@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::event::Finish;
 use crate::generation::Completion;
 use crate::input::AudioInput;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Bell, Mailbox};
 use crate::prefix::Key;
 use crate::sampling::SamplingParams;
 use crate::scheduler::Limits;
@@ -56,8 +56,8 @@ struct Asked {
     client: usize,
     /// The tick at which its reader wants no more, and whether it says so or just goes.
     stops: Option<(usize, bool)>,
-    /// Ticks between two looks into the mailbox.
-    reads_every: usize,
+    /// Ticks between two looks into the mailbox, and the events that one takes at most.
+    reads: (usize, usize),
 }
 
 /// A trace and the machine that it runs on.
@@ -105,7 +105,7 @@ impl Trace {
             asked: vec![Asked {
                 tick: 0,
                 stops: None,
-                reads_every: 1,
+                reads: (1, usize::MAX),
                 ..asked.clone()
             }],
             load_ticks: 0,
@@ -148,7 +148,7 @@ impl Asked {
             priority: dice.roll(3) as i32 / 2,
             client: dice.roll(3),
             stops: (dice.roll(4) == 0).then(|| (dice.roll(80), dice.roll(2) == 0)),
-            reads_every: [1, 1, 1, 40][dice.roll(4)],
+            reads: [(1, usize::MAX), (1, usize::MAX), (2, 1), (40, usize::MAX)][dice.roll(4)],
         }
     }
 
@@ -197,10 +197,13 @@ fn run(trace: &Trace, fails: impl Fn(u64) -> bool + 'static) -> (Vec<Outcome>, C
     let mut core = Core::new(fake, limits, Box::new(Letters), (MOST, LONGEST_CLIP));
     let mut under: Vec<Option<Under>> = trace.asked.iter().map(|_| None).collect();
     let mut loads: Vec<(usize, Load)> = Vec::new();
+    let bell: Arc<Bell> = Arc::default();
+    // Whether the engine's thread would not sleep.
+    let mut awake = true;
     for tick in 0.. {
         assert!(
             tick < 20_000,
-            "no end: {:?} {:?} {trace:?}",
+            "no end: awake {awake} {:?} {:?} {trace:?}",
             core.stats(),
             under
                 .iter()
@@ -209,8 +212,9 @@ fn run(trace: &Trace, fails: impl Fn(u64) -> bool + 'static) -> (Vec<Outcome>, C
         );
         for (asked, under) in trace.asked.iter().zip(&mut under) {
             if asked.tick == tick {
-                let reader = Arc::new(Mailbox::new(6, 4 * asked.params.n + 8, Arc::default()));
+                let reader = Arc::new(Mailbox::new(6, 4 * asked.params.n + 8, bell.clone()));
                 core.submit(asked.submission(reader.clone()));
+                awake = true;
                 *under = Some(Under {
                     reader,
                     outcome: Outcome::default(),
@@ -225,8 +229,9 @@ fn run(trace: &Trace, fails: impl Fn(u64) -> bool + 'static) -> (Vec<Outcome>, C
                     false => under.reader.abandon(),
                 }
             }
-            if tick % asked.reads_every == 0 && !under.gone {
-                under.read();
+            let (every, most) = asked.reads;
+            if tick % every == 0 && !under.gone {
+                under.read(most);
             }
         }
         let ready = loads.extract_if(.., |(ready, _)| *ready <= tick);
@@ -234,15 +239,18 @@ fn run(trace: &Trace, fails: impl Fn(u64) -> bool + 'static) -> (Vec<Outcome>, C
             let known = load.samples;
             let loaded = load.audio.iter().map(|audio| read(&core, audio, known));
             core.loaded(load.ticket, Ok(loaded.collect()));
+            awake = true;
         }
-        let busy = core.tick();
-        while let Some(load) = core.next_load() {
-            loads.push((tick + trace.load_ticks, load));
+        if awake || bell.has_rung() {
+            awake = core.tick();
+            while let Some(load) = core.next_load() {
+                loads.push((tick + trace.load_ticks, load));
+            }
         }
         let all = under
             .iter()
             .all(|u| u.as_ref().is_some_and(|u| u.gone || u.outcome.ended));
-        if all && loads.is_empty() && !busy && core.is_idle() {
+        if all && loads.is_empty() && !awake && core.is_idle() {
             break;
         }
     }
@@ -251,8 +259,11 @@ fn run(trace: &Trace, fails: impl Fn(u64) -> bool + 'static) -> (Vec<Outcome>, C
 }
 
 impl Under {
-    fn read(&mut self) {
-        while let Poll::Ready(event) = self.reader.poll(Waker::noop()) {
+    fn read(&mut self, most: usize) {
+        for _ in 0..most {
+            let Poll::Ready(event) = self.reader.poll(Waker::noop()) else {
+                break;
+            };
             match event {
                 Some(Ok(event)) => self.outcome.completion.take(event),
                 Some(Err(error)) => self.outcome.error = Some(error),
@@ -411,11 +422,11 @@ fn a_cancelled_answer_keeps_what_was_held_back() {
         outcome: Outcome::default(),
         gone: false,
     };
-    under.read();
+    under.read(usize::MAX);
     assert_eq!(under.outcome.completion.answers[0].text, whole[..4]);
     under.reader.stop();
     core.tick();
-    under.read();
+    under.read(usize::MAX);
     let answer = &under.outcome.completion.answers[0];
     assert_eq!(answer.finish, Some(Finish::Cancelled));
     assert_eq!(answer.text, whole[..5]);
