@@ -60,6 +60,8 @@ struct Inside<T> {
     stopped: bool,
     /// Nobody reads them.
     abandoned: bool,
+    /// The reader waits in [`Mailbox::take`].
+    waiting: bool,
     waker: Option<Waker>,
 }
 
@@ -74,6 +76,7 @@ impl<T> Mailbox<T> {
                 ended: false,
                 stopped: false,
                 abandoned: false,
+                waiting: false,
                 waker: None,
             }),
             arrived: Condvar::new(),
@@ -98,9 +101,12 @@ impl<T> Mailbox<T> {
     fn change(&self, change: impl FnOnce(&mut Inside<T>)) {
         let mut inside = lock(&self.inside);
         change(&mut inside);
-        let waker = inside.waker.take();
+        let (waker, waiting) = (inside.waker.take(), inside.waiting);
         drop(inside);
-        self.arrived.notify_one();
+        // A call of the system, for every event of every request.
+        if waiting {
+            self.arrived.notify_one();
+        }
         // It is the reader's code: a panic of it is the reader's business, not other requests'.
         if let Some(waker) = waker {
             drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
@@ -126,8 +132,10 @@ impl<T> Mailbox<T> {
             match self.pop(&mut inside) {
                 Poll::Ready(event) => return event,
                 Poll::Pending => {
+                    inside.waiting = true;
                     let woken = self.arrived.wait(inside);
                     inside = woken.unwrap_or_else(PoisonError::into_inner);
+                    inside.waiting = false;
                 }
             }
         }

@@ -126,11 +126,6 @@ impl Parts {
         wanted: impl Iterator<Item = usize>,
         bucket: Option<Bucket>,
     ) -> Parts {
-        let mut append = |table: &mut dyn Iterator<Item = i32>| {
-            let start = values.len();
-            values.extend(table);
-            start..values.len()
-        };
         let of = |n: usize| n as i32;
         let room = bucket.map_or(0, Bucket::pages);
         let empty = sequences.len()..bucket.map_or(0, Bucket::rows);
@@ -149,26 +144,39 @@ impl Parts {
         let rows = numbered().flat_map(|(i, s)| s.positions().map(move |position| [i, position]));
         let tiles =
             prompted().flat_map(|(i, s)| (0..s.rows).step_by(TILE).map(move |row| [i, row]));
-        let pages = sequences.iter().flat_map(|s| {
-            let pages = s.seen_pages().iter().map(|page| *page as usize);
-            let rest = room.saturating_sub(pages.len());
-            pages.chain(repeat_n(0, rest))
-        });
+        // By far the largest table.
+        let append_pages = |values: &mut Vec<i32>| {
+            let start = values.len();
+            for pages in sequences.iter().map(Sequence::seen_pages) {
+                let end = values.len() + pages.len().max(room);
+                values.extend(pages.iter().map(|page| *page as i32));
+                values.resize(end, 0);
+            }
+            values.resize(values.len() + room * empty.len(), 0);
+            start..values.len()
+        };
         let decodes = generated
             .enumerate()
             .filter_map(|(row, generated)| generated.then_some(row));
         let sources = sources.iter().map(|source| source.index());
         let nothing = empty.clone().flat_map(|row| [of(row), -1]);
         Parts {
-            sequences: append(&mut heads.chain(empty_heads).flatten().map(of)),
-            rows: append(&mut rows.flatten().map(of).chain(nothing)),
-            tiles: append(&mut tiles.flatten().map(of)),
-            pages: append(&mut pages.chain(repeat_n(0, room * empty.len())).map(of)),
-            decodes: append(&mut decodes.chain(empty.clone()).map(of)),
-            sources: append(&mut sources.chain(empty.map(|_| 0))),
-            wanted: append(&mut wanted.map(of)),
+            sequences: append(values, heads.chain(empty_heads).flatten().map(of)),
+            rows: append(values, rows.flatten().map(of).chain(nothing)),
+            tiles: append(values, tiles.flatten().map(of)),
+            pages: append_pages(values),
+            decodes: append(values, decodes.chain(empty.clone()).map(of)),
+            sources: append(values, sources.chain(empty.map(|_| 0))),
+            wanted: append(values, wanted.map(of)),
         }
     }
+}
+
+/// Appends a table; where it is.
+fn append(values: &mut Vec<i32>, table: impl Iterator<Item = i32>) -> Range<usize> {
+    let start = values.len();
+    values.extend(table);
+    start..values.len()
 }
 
 impl<'a> Batch<'a> {

@@ -213,9 +213,13 @@ impl KvCache {
             let enough = sequence.pages.len() >= needed;
             let found = sequence.pages.len();
             ensure(op, enough, "pages of a sequence", found, needed)?;
-            let limit = format_args!("less than {}", self.pages);
-            for page in sequence.pages {
-                ensure(op, (*page as usize) < self.pages, "page", page, limit)?;
+            let unknown = sequence
+                .pages
+                .iter()
+                .find(|page| **page as usize >= self.pages);
+            if let Some(page) = unknown {
+                let limit = format_args!("less than {}", self.pages);
+                ensure(op, false, "page", page, limit)?;
             }
         }
         Ok(())

@@ -296,10 +296,12 @@ struct Drawing {
 impl Drawing {
     /// Takes an event; whether it is a token.
     fn take(&mut self, event: &Event) -> bool {
-        let token = matches!(event, Event::Token { .. });
-        self.drawn += usize::from(token);
-        self.ended |= matches!(event, Event::Finished { .. });
-        token
+        match event {
+            Event::Token { .. } => self.drawn += 1,
+            Event::Finished { .. } => self.ended = true,
+            _ => {}
+        }
+        matches!(event, Event::Token { .. })
     }
 
     fn goes_on(&self) -> bool {
