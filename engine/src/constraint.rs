@@ -87,8 +87,7 @@ impl Compiler {
         let parser = parser.map_err(|e| constraint.refused(first_line(&e)))?;
         let mut guide = Guide {
             matcher: Matcher::new(Ok(parser)),
-            allowed: Vec::with_capacity(self.vocabulary.div_ceil(u32::BITS as usize)),
-            words: self.vocabulary.div_ceil(u32::BITS as usize),
+            allowed: vec![0; self.vocabulary.div_ceil(u32::BITS as usize)],
         };
         guide.find_allowed()?;
         Ok(guide)
@@ -101,7 +100,6 @@ pub(crate) struct Guide {
     matcher: Matcher,
     /// The tokens that may follow, a bit for each.
     allowed: Vec<u32>,
-    words: usize,
 }
 
 impl Guide {
@@ -124,10 +122,11 @@ impl Guide {
     }
 
     fn find_allowed(&mut self) -> Result<(), Error> {
-        let allowed = self.matcher.compute_mask().map_err(|e| failed(&e))?;
-        self.allowed.clear();
-        self.allowed
-            .extend(allowed.as_slice().iter().take(self.words));
+        let found = self.matcher.compute_mask().map_err(|e| failed(&e))?;
+        // Its words go further than the vocabulary's.
+        for (allowed, found) in self.allowed.iter_mut().zip(found.as_slice()) {
+            *allowed = *found;
+        }
         Ok(())
     }
 }

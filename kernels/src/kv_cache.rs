@@ -213,14 +213,11 @@ impl KvCache {
             let enough = sequence.pages.len() >= needed;
             let found = sequence.pages.len();
             ensure(op, enough, "pages of a sequence", found, needed)?;
-            let unknown = sequence
-                .pages
-                .iter()
-                .find(|page| **page as usize >= self.pages);
-            if let Some(page) = unknown {
-                let limit = format_args!("less than {}", self.pages);
-                ensure(op, false, "page", page, limit)?;
-            }
+            let mut pages = sequence.pages.iter().copied();
+            let unknown = pages.find(|page| *page as usize >= self.pages);
+            let found = unknown.unwrap_or_default();
+            let limit = format_args!("less than {}", self.pages);
+            ensure(op, unknown.is_none(), "page", found, limit)?;
         }
         Ok(())
     }

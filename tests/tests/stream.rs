@@ -10,12 +10,9 @@ use gamut_tests::nvrtc::NEWEST;
 use std::ffi::CString;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
-
-/// Puts what the engine says of its steps into the GPU's trace.
-#[derive(Default)]
-struct Marks(OnceLock<Tracing>);
 
 struct Message(String);
 
@@ -27,7 +24,8 @@ impl Visit for Message {
     }
 }
 
-struct Marker(Arc<Marks>);
+/// Puts what the engine says of its steps into the GPU's trace, once there is one.
+struct Marker(Arc<OnceLock<Tracing>>);
 
 impl Subscriber for Marker {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -45,7 +43,7 @@ impl Subscriber for Marker {
     fn event(&self, event: &Event<'_>) {
         let mut message = Message(String::new());
         event.record(&mut message);
-        if let Some(tracing) = self.0.0.get() {
+        if let Some(tracing) = self.0.get() {
             tracing.mark(&CString::new(message.0).unwrap()).unwrap();
         }
     }
@@ -57,8 +55,8 @@ impl Subscriber for Marker {
 
 /// The trace of some answers on the virtual GPU.
 fn trace() -> Vec<TraceEvent> {
-    let marks = Arc::new(Marks::default());
-    tracing::subscriber::set_global_default(Marker(marks.clone())).unwrap();
+    let tracing = Arc::new(OnceLock::new());
+    tracing::subscriber::set_global_default(Marker(tracing.clone())).unwrap();
     let dir = tempfile::tempdir().unwrap();
     synthetic::write(dir.path(), &SyntheticOptions::default()).unwrap();
     let model = Model::open(dir.path(), &OpenOptions::default()).unwrap();
@@ -69,7 +67,7 @@ fn trace() -> Vec<TraceEvent> {
         ..EngineOptions::default()
     };
     let engine = Engine::new(Arc::new(model), &options).unwrap();
-    let _ = marks.0.set(Tracing::start(engine.device()).unwrap());
+    let tracing = tracing.get_or_init(|| Tracing::start(engine.device()).unwrap());
     let ask = |first: u32| {
         let params = SamplingParams {
             max_tokens: 12,
@@ -82,8 +80,8 @@ fn trace() -> Vec<TraceEvent> {
     for generation in [ask(1), ask(2)] {
         generation.wait().unwrap();
     }
-    engine.shutdown(std::time::Duration::from_secs(60));
-    marks.0.get().unwrap().take().unwrap()
+    engine.shutdown(Duration::from_secs(60));
+    tracing.take().unwrap()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 /// Requests that are read ahead.
 const MOST: usize = 1024;
 
-/// Requests that wait to be request.
+/// Requests that wait to be handed to the engine.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: VecDeque<BatchRequest>,
@@ -34,7 +34,7 @@ impl Queue {
         self.waiting.push_back(request);
     }
 
-    /// Puts a request back that could not be request.
+    /// Puts a request back that the engine did not take.
     pub(super) fn put_back(&mut self, request: BatchRequest) {
         self.waiting.push_front(request);
     }

@@ -166,7 +166,7 @@ impl Load {
         settle(engine);
         let mut report = times.report(start);
         report.prompt_tokens = report.completed * (audio + self.prompt);
-        report.steps.add(&before, &engine.stats());
+        report.steps = Steps::since(&before, engine);
         Ok(report)
     }
 

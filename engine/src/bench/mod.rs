@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::input::{AudioInput, Input, Request};
 use crate::sampling::SamplingParams;
 use random::Random;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 /// What steps of the decoder took, and the device's part in it.
@@ -35,11 +36,14 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Adds what happened between two looks at an engine.
-    fn add(&mut self, before: &Stats, after: &Stats) {
-        self.steps += after.steps - before.steps;
-        self.time += after.step_time - before.step_time;
-        self.device += after.device_time - before.device_time;
+    /// What happened since an earlier look at an engine.
+    fn since(before: &Stats, engine: &Engine) -> Steps {
+        let after = engine.stats();
+        Steps {
+            steps: after.steps - before.steps,
+            time: after.step_time - before.step_time,
+            device: after.device_time - before.device_time,
+        }
     }
 
     /// What the engine adds to a step of the device on average, and which share of the whole that
@@ -50,6 +54,14 @@ impl Steps {
             let each = Duration::from_secs_f64(added / self.steps as f64);
             (each, added / self.time.as_secs_f64())
         })
+    }
+}
+
+impl AddAssign for Steps {
+    fn add_assign(&mut self, other: Steps) {
+        self.steps += other.steps;
+        self.time += other.time;
+        self.device += other.device;
     }
 }
 

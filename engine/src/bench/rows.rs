@@ -200,9 +200,7 @@ fn repeat(
         let (time, steps) = run()?;
         if repetition > 0 {
             row.times.push(time);
-            row.steps.steps += steps.steps;
-            row.steps.time += steps.time;
-            row.steps.device += steps.device;
+            row.steps += steps;
         }
         tick();
     }
@@ -234,9 +232,7 @@ fn time_prompts(engine: &Engine, requests: Vec<Request>) -> Result<Measured, Err
         }
     }
     settle(engine);
-    let mut steps = Steps::default();
-    steps.add(&before, &engine.stats());
-    Ok((last - start, steps))
+    Ok((last - start, Steps::since(&before, engine)))
 }
 
 fn submit(engine: &Engine, readers: &Readers, requests: Vec<Request>) {
@@ -276,8 +272,7 @@ fn time_generation(
             end = now;
         }
     }
-    let mut steps = Steps::default();
-    steps.add(&before, &engine.stats());
+    let steps = Steps::since(&before, engine);
     // As many as asked, but for one more or less of a sequence where the reader was late, or for one
     // that began so far ahead of the others that it has come to its end.
     let tokens = shape.total() as f64 / f64::from(u32::max(counted, 1));

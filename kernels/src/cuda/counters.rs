@@ -1,17 +1,15 @@
 //! What the virtual GPU counts of each launch, and which lines of its kernels ran.
 //!
 //! What the counts mean is in the documentation of `gamut_vgpu::count`.
-#![allow(unsafe_code)]
 
 use super::compiler::source_line;
 use super::{Cuda, Driver, driver};
 use crate::Device;
 use crate::counted::ratio;
 use crate::error::{Error, Result};
-use cudarc::driver::sys;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
-use std::ffi::c_int;
 use std::ops::AddAssign;
 use std::sync::Arc;
 
@@ -278,24 +276,10 @@ fn refused(device: &'static str) -> Error {
     Error::NoDevice { device, reason }
 }
 
-/// A driver of another version than this crate.
-fn stranger(reason: String) -> Error {
-    let what = "asking the virtual GPU for counters".to_owned();
-    Error::Cuda { what, reason }
-}
-
 fn set(on: bool) -> Result<()> {
-    type Count = unsafe extern "C" fn(c_int) -> sys::CUresult;
-    // SAFETY: the symbol is the virtual driver's, which has this signature.
-    let result = unsafe {
-        let count = sys::culib().get::<Count>(b"gamutVgpuCount\0");
-        count.map_err(|e| stranger(e.to_string()))?(c_int::from(on))
-    };
-    let counted = result.result();
-    counted.map_err(|e| driver::error("counting".to_owned(), e))
+    driver::switch(b"gamutVgpuCount\0", on, "counting on the virtual GPU")
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(symbol: &[u8]) -> Result<T> {
-    let text = driver::text(symbol).ok_or_else(|| stranger("it has none".to_owned()))?;
-    serde_json::from_str(&text).map_err(|e| stranger(e.to_string()))
+fn parse<T: DeserializeOwned>(symbol: &[u8]) -> Result<T> {
+    driver::json(symbol, "asking the virtual GPU for counters")
 }

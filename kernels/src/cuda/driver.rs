@@ -6,7 +6,8 @@ use super::library::load_for_good;
 use crate::error::Error;
 use cudarc::driver::sys;
 use cudarc::driver::{CudaContext, DriverError};
-use std::ffi::{CString, c_char};
+use serde::de::DeserializeOwned;
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::PathBuf;
 
 /// Names the virtual driver's library.
@@ -108,24 +109,53 @@ fn last_fault() -> Option<String> {
 
 /// Sets the options of a virtual GPU's launches.
 pub(super) fn configure(options: &str) -> Result<(), Error> {
-    type Configure = unsafe extern "C" fn(*const c_char) -> sys::CUresult;
-    let what = || format!("setting the options `{options}` of the virtual GPU");
-    let failed = |reason: String| Error::Cuda {
-        what: what(),
-        reason,
-    };
-    let text = CString::new(options).map_err(|e| failed(e.to_string()))?;
+    let what = format!("setting the options `{options}` of the virtual GPU");
+    match CString::new(options) {
+        Ok(text) => tell(b"gamutVgpuConfigure\0", &text, &what),
+        Err(e) => Err(Error::Cuda {
+            what,
+            reason: e.to_string(),
+        }),
+    }
+}
+
+/// Tells the virtual GPU a text, by the function that takes it.
+pub(super) fn tell(symbol: &[u8], text: &CStr, what: &str) -> Result<(), Error> {
+    type Tell = unsafe extern "C" fn(*const c_char) -> sys::CUresult;
     // SAFETY: the symbol is the virtual driver's, which has this signature and reads a text that ends
     // with a zero byte.
-    let result = unsafe {
-        let configure = sys::culib().get::<Configure>(b"gamutVgpuConfigure\0");
-        configure.map_err(|e| failed(e.to_string()))?(text.as_ptr())
+    let told = unsafe {
+        let tell = sys::culib().get::<Tell>(symbol);
+        tell.map_err(|e| stranger(what, e.to_string()))?(text.as_ptr())
     };
-    result.result().map_err(|e| error(what(), e))
+    told.result().map_err(|e| error(what.to_owned(), e))
+}
+
+/// Switches something of the virtual GPU on or off.
+pub(super) fn switch(symbol: &[u8], on: bool, what: &str) -> Result<(), Error> {
+    type Switch = unsafe extern "C" fn(c_int) -> sys::CUresult;
+    // SAFETY: the symbol is the virtual driver's, which has this signature.
+    let switched = unsafe {
+        let switch = sys::culib().get::<Switch>(symbol);
+        switch.map_err(|e| stranger(what, e.to_string()))?(c_int::from(on))
+    };
+    switched.result().map_err(|e| error(what.to_owned(), e))
+}
+
+/// What a text of the virtual GPU, which is JSON, says.
+pub(super) fn json<T: DeserializeOwned>(symbol: &[u8], what: &str) -> Result<T, Error> {
+    let text = text(symbol).ok_or_else(|| stranger(what, "it has none".to_owned()))?;
+    serde_json::from_str(&text).map_err(|e| stranger(what, e.to_string()))
+}
+
+/// A driver of another version than this crate.
+fn stranger(what: &str, reason: String) -> Error {
+    let what = what.to_owned();
+    Error::Cuda { what, reason }
 }
 
 /// A text of the virtual GPU, by the function that gives it; none on a real one.
-pub(super) fn text(symbol: &[u8]) -> Option<String> {
+fn text(symbol: &[u8]) -> Option<String> {
     type Get = unsafe extern "C" fn(*mut c_char, usize) -> usize;
     // SAFETY: the symbol is the virtual driver's, which has this signature; it writes at most as
     // many bytes as it is told, a zero last, and returns how many there are without it.

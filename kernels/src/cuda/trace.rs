@@ -1,12 +1,10 @@
 //! What a program gives the virtual GPU's streams, what it waits for, and what runs when.
-#![allow(unsafe_code)]
 
 use super::{Driver, driver};
 use crate::Device;
 use crate::error::{Error, Result};
-use cudarc::driver::sys;
 use serde::Deserialize;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::CStr;
 
 /// Tracing on the virtual GPUs of this process, which goes on until this is dropped: there should be
 /// one at a time.
@@ -59,14 +57,7 @@ impl Tracing {
     /// # Errors
     /// If the driver is of another version.
     pub fn mark(&self, text: &CStr) -> Result<()> {
-        type Mark = unsafe extern "C" fn(*const c_char) -> sys::CUresult;
-        // SAFETY: the symbol is the virtual driver's, which has this signature and copies the text.
-        let marked = unsafe {
-            let mark = sys::culib().get::<Mark>(b"gamutVgpuMark\0");
-            mark.map_err(|e| stranger(e.to_string()))?(text.as_ptr())
-        };
-        let marked = marked.result();
-        marked.map_err(|e| driver::error("marking a trace".to_owned(), e))
+        driver::tell(b"gamutVgpuMark\0", text, "marking a trace")
     }
 
     /// The events since the last call. What waits in streams has not run.
@@ -74,9 +65,8 @@ impl Tracing {
     /// # Errors
     /// If the driver is of another version.
     pub fn take(&self) -> Result<Vec<TraceEvent>> {
-        let text = driver::text(b"gamutVgpuTakeTrace\0");
-        let text = text.ok_or_else(|| stranger("it has none".to_owned()))?;
-        serde_json::from_str(&text).map_err(|e| stranger(e.to_string()))
+        let what = "asking the virtual GPU for a trace";
+        driver::json(b"gamutVgpuTakeTrace\0", what)
     }
 }
 
@@ -87,19 +77,6 @@ impl Drop for Tracing {
     }
 }
 
-/// A driver of another version than this crate.
-fn stranger(reason: String) -> Error {
-    let what = "asking the virtual GPU for a trace".to_owned();
-    Error::Cuda { what, reason }
-}
-
 fn set(on: bool) -> Result<()> {
-    type Trace = unsafe extern "C" fn(c_int) -> sys::CUresult;
-    // SAFETY: the symbol is the virtual driver's, which has this signature.
-    let set = unsafe {
-        let trace = sys::culib().get::<Trace>(b"gamutVgpuTrace\0");
-        trace.map_err(|e| stranger(e.to_string()))?(c_int::from(on))
-    };
-    set.result()
-        .map_err(|e| driver::error("tracing".to_owned(), e))
+    driver::switch(b"gamutVgpuTrace\0", on, "tracing on the virtual GPU")
 }

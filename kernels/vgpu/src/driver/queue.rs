@@ -1,9 +1,9 @@
 //! Deferred work, and the order in which it may run.
 
 use super::code::Code;
-use super::stream::{self, Named};
+use super::stream::{Kind, Named};
 use super::table::Handle;
-use super::trace::Kind;
+use super::trace;
 use super::work::Work;
 use super::{Driver, Running, State};
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,9 +136,9 @@ impl State {
     pub(super) fn awaited(&self, stream: Handle) -> Result<Vec<Ticket>, Code> {
         let entry = self.streams.get(stream, Code::InvalidHandle)?;
         let other_kind = match entry.kind {
-            stream::Kind::Legacy => stream::Kind::Blocking,
-            stream::Kind::Blocking => stream::Kind::Legacy,
-            stream::Kind::NonBlocking => return Ok(vec![entry.last]),
+            Kind::Legacy => Kind::Blocking,
+            Kind::Blocking => Kind::Legacy,
+            Kind::NonBlocking => return Ok(vec![entry.last]),
         };
         let others = self.streams.values();
         let others = others.filter(|s| s.context == entry.context && s.kind == other_kind);
@@ -150,8 +150,8 @@ impl State {
     pub(super) fn unfinished(&self, stream: Handle) -> Result<Vec<Ticket>, Code> {
         let entry = self.streams.get(stream, Code::InvalidHandle)?;
         match entry.kind {
-            stream::Kind::Legacy => self.awaited(stream),
-            stream::Kind::Blocking | stream::Kind::NonBlocking => Ok(vec![entry.last]),
+            Kind::Legacy => self.awaited(stream),
+            Kind::Blocking | Kind::NonBlocking => Ok(vec![entry.last]),
         }
     }
 }
@@ -165,7 +165,7 @@ impl Driver {
             state.add_captured(named.stream, work)?;
             return Ok(None);
         }
-        self.trace.note(Kind::Submit, || work.name());
+        self.trace.note(trace::Kind::Submit, || work.name());
         let ticket = state.enqueue(named.stream, None, work)?;
         drop(state);
         self.make_room(named.context, ticket);
@@ -186,14 +186,14 @@ impl Driver {
         context: Handle,
         tickets: impl IntoIterator<Item = Ticket>,
     ) -> Result<(), Code> {
-        self.trace.note(Kind::Wait, String::new);
+        self.trace.note(trace::Kind::Wait, String::new);
         self.run(&self.running(), tickets);
         self.state().healthy(context)
     }
 
     /// Executes all that waits in a context, then reports how it fares.
     pub(super) fn finish_context(&self, context: Handle) -> Result<(), Code> {
-        self.trace.note(Kind::Wait, String::new);
+        self.trace.note(trace::Kind::Wait, String::new);
         drop(self.settle(context));
         self.state().healthy(context)
     }
@@ -231,7 +231,7 @@ impl Driver {
             let Some(operation) = self.state().queue.take(ticket) else {
                 continue; // Its context failed meanwhile.
             };
-            self.trace.note(Kind::Run, || operation.work.name());
+            self.trace.note(trace::Kind::Run, || operation.work.name());
             let outcome = operation.work.execute_guarded(&self.gpu, &self.counting);
             let mut state = self.state();
             state.queue.executing = None;
