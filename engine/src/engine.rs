@@ -1,6 +1,6 @@
 //! A model at work on a device, for any number of requests at a time.
 
-use crate::core::request::{Clip, Heard, Reader, Submission, Task, Unexpanded};
+use crate::core::request::{Clip, Heard, Reader, Submission, Task, Told, Unexpanded};
 use crate::device::DeviceRunner;
 use crate::error::{Error, SubmitError};
 use crate::event::{Event, Phase, Usage};
@@ -310,6 +310,7 @@ impl Engine {
             prompt.ids.extend(more);
             let params = SamplingParams {
                 n: 1,
+                constraint: None,
                 ..request.params.clone()
             };
             let whose = (request.client.clone(), request.priority);
@@ -381,7 +382,18 @@ impl Engine {
             thinking: false,
         };
         let (sender, receiver) = sync_channel(1);
-        let hear = |reader| Task::Hear { reader, sender };
+        let shared = self.handle.shared.clone();
+        let song = move |Heard { clip, usage }| Song {
+            inner: Arc::new(SongInner {
+                shared: shared.clone(),
+                source: source.clone(),
+                clip,
+                usage,
+            }),
+        };
+        // If whoever asked is gone, the song is dropped, and so let go.
+        let told = Told::new(move |heard| drop(sender.try_send(heard.map(&song))));
+        let hear = |reader| Task::Hear { reader, told };
         let whose = (String::new(), 0);
         let generation = self.send(prompt, SamplingParams::default(), whose, 1, hear)?;
         for event in generation.blocking() {
@@ -389,15 +401,7 @@ impl Engine {
                 progress(phase, done, total);
             }
         }
-        let Heard { clip, usage } = receiver.recv().unwrap_or(Err(Error::ShutDown))?;
-        Ok(Song {
-            inner: Arc::new(SongInner {
-                shared: self.handle.shared.clone(),
-                source,
-                clip,
-                usage,
-            }),
-        })
+        receiver.recv().unwrap_or(Err(Error::ShutDown))
     }
 
     /// Decodes an audio file on the engine's threads, without hearing it.
@@ -417,8 +421,9 @@ impl Engine {
 
     /// Takes the weights of another checkpoint of the same sizes, with its tokenizer and template.
     /// Requests that have begun are finished with the weights that they began with, and those that
-    /// wait begin with the new ones; nothing that was cached is used again. On a GPU there is never
-    /// memory for both.
+    /// wait begin with the new ones; nothing that was cached is used again. So a request that has
+    /// begun and that nobody reads holds all others up meanwhile. On a GPU there is never memory for
+    /// both.
     ///
     /// # Errors
     /// If the checkpoint cannot be opened or has other sizes, the device fails, or the engine is shut

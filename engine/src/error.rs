@@ -157,6 +157,17 @@ pub enum Error {
         /// Songs that are kept.
         kept: usize,
     },
+    /// The pool of audio has no room for all that a prompt has.
+    #[error(
+        "no room in memory for the prompt's {clips} pieces of audio beside {kept} songs that are \
+        kept: drop some, or raise max_songs"
+    )]
+    NoRoomForAudio {
+        /// Pieces of audio in the prompt.
+        clips: usize,
+        /// Songs that are kept.
+        kept: usize,
+    },
     /// The new weights are of a model of other sizes.
     #[error("the new checkpoint's config.json has other sizes than the engine's model")]
     OtherModel,

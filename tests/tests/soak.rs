@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -196,7 +197,7 @@ impl Client<'_> {
                 let kind = self.random.below(2);
                 let tokens = (0..1 + self.random.below(110)).map(|i| (i * 7 + kind * 31) % 200);
                 let mut tokens: Vec<u32> = tokens.map(|id| 1 + id as u32).collect();
-                if self.random.percent(50) {
+                for _ in 0..self.random.below(3) {
                     let most = tokens.len().min(3);
                     tokens.insert(self.random.below(most + 1), placeholder);
                     audio.push(self.sound());
@@ -264,7 +265,7 @@ impl Client<'_> {
                 self.counts.overloaded += 1;
                 None
             }
-            Err(Error::TooManySongs { .. }) => {
+            Err(Error::TooManySongs { .. } | Error::NoRoomForAudio { .. }) => {
                 self.counts.refused += 1;
                 None
             }
@@ -369,6 +370,19 @@ fn wait_for(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// Ends all requests with an error if none gets any further until `done` says so.
+fn watch(engine: &Engine, done: &Receiver<()>) {
+    let mut before = 0;
+    while done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        let stats = engine.stats();
+        if stats.steps == before {
+            println!("nothing happens any more: {stats:?}");
+            engine.shutdown(Duration::ZERO);
+        }
+        before = stats.steps;
+    }
+}
+
 fn shared(audio: &AudioInput) -> usize {
     match audio {
         AudioInput::Samples(samples) => Arc::strong_count(samples),
@@ -408,10 +422,11 @@ fn nothing_is_left_of_thousands_of_requests() {
     let before = greedy();
     let mut counts = Counts::default();
     std::thread::scope(|scope| {
+        let engine = &engine;
         let clients: Vec<_> = (0..CLIENTS)
             .map(|seed| {
                 let client = Client {
-                    engine: &engine,
+                    engine,
                     sounds: &sounds,
                     waker: panicking.clone().into(),
                     random: Random(seed),
@@ -421,9 +436,12 @@ fn nothing_is_left_of_thousands_of_requests() {
                 scope.spawn(|| client.run())
             })
             .collect();
+        let (ended, done) = channel::<()>();
+        scope.spawn(move || watch(engine, &done));
         for client in clients {
             counts += client.join().unwrap();
         }
+        drop(ended);
     });
     wait_for("requests are left", || {
         let stats = engine.stats();

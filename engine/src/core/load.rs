@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::event::{Event, Phase};
 use crate::input::AudioInput;
 use crate::prefix::Key;
-use crate::scheduler::{Prompt, State};
+use crate::scheduler::{Prompt, Scheduler, State};
 use crate::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,13 @@ pub(crate) struct Ticket {
     lost: Option<Key>,
 }
 
+#[cfg(test)]
+impl Ticket {
+    pub(crate) fn job(&self) -> usize {
+        self.job
+    }
+}
+
 /// Audio that was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
@@ -44,7 +51,12 @@ pub(crate) struct Loaded {
 impl<R: Runner> Core<R> {
     /// The audio to be read next; [`Core::loaded`] brings it.
     pub(crate) fn next_load(&mut self) -> Option<Load> {
-        if self.loading + self.samples.len() >= AHEAD {
+        let many = |this: &Self| this.loading + this.samples.len() >= AHEAD;
+        if many(self) {
+            // Readers may be slow for as long as they like.
+            self.drop_samples(Scheduler::awaits_clip);
+        }
+        if many(self) {
             return None;
         }
         let (job, lost) = self.scheduler.next_load()?;
@@ -123,6 +135,16 @@ impl<R: Runner> Core<R> {
         let rows = |clip: &Clip| (clip.key, self.runner.rows(clip.samples));
         let expanded: Vec<(Key, usize)> = clips.iter().map(rows).collect();
         let started = request.start(clips, &expanded, self.max_model_len);
+        let started = started.and_then(|prompt| {
+            let clips = prompt.audio.iter().map(|(clip, _)| clip);
+            match self.has_room(clips.clone()) {
+                true => Ok(prompt),
+                false => Err(Error::NoRoomForAudio {
+                    clips: clips.count(),
+                    kept: self.songs.len(),
+                }),
+            }
+        });
         match started {
             Ok(prompt) => self.scheduler.start(job, prompt),
             Err(error) => self.fail(job, error),

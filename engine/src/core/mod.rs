@@ -186,8 +186,7 @@ impl<R: Runner> Core<R> {
         let Some(request) = self.requests.get(&job) else {
             return;
         };
-        if let (Task::Hear { sender, .. }, [span, ..]) = (&request.task, &request.prompt.audio[..])
-        {
+        if let (Task::Hear { told, .. }, [span, ..]) = (&request.task, &request.prompt.audio[..]) {
             let key = span.clip;
             if !self.has_room_for_song(&key) {
                 let kept = self.songs.len();
@@ -197,10 +196,7 @@ impl<R: Runner> Core<R> {
             let usage = request.usage.clone();
             self.scheduler.pin_clip(&key);
             *self.songs.entry(key).or_default() += 1;
-            // Whoever asked may be gone; then nobody would let it go.
-            if sender.try_send(Ok(Heard { clip, usage })).is_err() {
-                self.unpin(&key);
-            }
+            told.tell(Ok(Heard { clip, usage }));
         }
         self.remove(job);
     }
@@ -284,9 +280,14 @@ impl<R: Runner> Core<R> {
         if let Some(request) = self.requests.remove(&job) {
             request.reader().end();
         }
+        self.drop_samples(Scheduler::wants_clip);
+    }
+
+    /// Drops audio that waits to be heard and is not `wanted`.
+    fn drop_samples(&mut self, wanted: fn(&Scheduler, &Key) -> bool) {
         let scheduler = &mut self.scheduler;
         self.samples.retain(|clip, _| {
-            let wanted = scheduler.wants_clip(clip);
+            let wanted = wanted(scheduler, clip);
             if !wanted {
                 scheduler.unload_clip(clip);
             }
@@ -322,12 +323,22 @@ impl<R: Runner> Core<R> {
         })
     }
 
-    /// Whether the pool holds the longest clip beside the songs that are kept and one more.
+    /// Whether the pool holds all of some clips beside the songs that are kept.
+    fn has_room<'a>(&'a self, clips: impl Iterator<Item = &'a Key>) -> bool {
+        let blocks = self.scheduler.blocks_of(self.songs.keys().chain(clips));
+        blocks <= self.scheduler.limits().blocks
+    }
+
+    /// Whether one more song can be kept so that the pool still holds the longest clip, and those of
+    /// each request that is there.
     fn has_room_for_song(&self, clip: &Key) -> bool {
-        let others = self.songs.keys().filter(|song| *song != clip);
-        let blocks = |song: &Key| self.scheduler.clip_blocks(song).len();
-        let kept: usize = others.map(blocks).sum::<usize>() + blocks(clip);
-        kept + self.longest_clip.div_ceil(BLOCK) <= self.scheduler.limits().blocks
+        let kept = self.scheduler.blocks_of(self.songs.keys().chain([clip]));
+        let longest = self.longest_clip.div_ceil(BLOCK);
+        kept + longest <= self.scheduler.limits().blocks
+            && self.requests.values().all(|request| {
+                let audio = request.prompt.audio.iter();
+                self.has_room(audio.map(|span| &span.clip).chain([clip]))
+            })
     }
 
     /// Lets a song's rows go.

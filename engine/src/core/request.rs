@@ -9,7 +9,7 @@ use crate::prefix::{Key, PageAudio};
 use crate::sampling::SamplingParams;
 use crate::sync::Arc;
 use gamut_kernels::PAGE;
-use std::sync::mpsc::SyncSender;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// A request as it comes, checked as far as that is possible without its audio.
@@ -47,10 +47,26 @@ pub(crate) enum Task {
     /// placeholders are expanded.
     Score { given: usize, reader: Arc<Reader> },
     /// That the audio is heard. The reader is told of progress alone.
-    Hear {
-        reader: Arc<Reader>,
-        sender: SyncSender<Result<Heard, Error>>,
-    },
+    Hear { reader: Arc<Reader>, told: Told },
+}
+
+/// Who is told that some audio is heard, and has to let it go then.
+pub(crate) struct Told(Box<dyn Fn(Result<Heard, Error>) + Send>);
+
+impl Told {
+    pub(crate) fn new(told: impl Fn(Result<Heard, Error>) + Send + 'static) -> Told {
+        Told(Box::new(told))
+    }
+
+    pub(super) fn tell(&self, result: Result<Heard, Error>) {
+        (self.0)(result);
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Told")
+    }
 }
 
 impl Task {
@@ -249,8 +265,7 @@ impl Request {
     /// Ends it with an error.
     pub(super) fn fail(self, error: Error) {
         match &self.task {
-            // Whoever asked may be gone.
-            Task::Hear { sender, .. } => drop(sender.try_send(Err(error))),
+            Task::Hear { told, .. } => told.tell(Err(error)),
             Task::Generate(reader) | Task::Score { reader, .. } => reader.put(Err(error)),
         }
         self.reader().end();

@@ -42,12 +42,16 @@ impl Scheduler {
         }
     }
 
-    /// The last of the waiting sequences that have pages, `after` another whose turn it is.
-    fn last_holder(&self, after: Option<usize>) -> Option<usize> {
-        let turn = after.map(|id| self.turn(id));
+    /// The last of the waiting sequences that have pages, if `other` may have them: a paused one, or
+    /// one whose turn comes later.
+    fn last_holder(&self, other: Option<usize>) -> Option<usize> {
+        let turn = other.map(|id| self.turn(id));
         let holds = |id: &&usize| !self.sequences[**id].pages.is_empty();
-        let later = |id: &&usize| turn.is_none_or(|turn| self.turn(**id) > turn);
-        let waiting = self.waiting.iter().filter(holds).filter(later);
+        let yields = |id: &&usize| {
+            let paused = self.jobs[self.sequences[**id].job].paused;
+            paused || turn.is_none_or(|turn| self.turn(**id) > turn)
+        };
+        let waiting = self.waiting.iter().filter(holds).filter(yields);
         waiting.max_by_key(|id| self.rank(**id)).copied()
     }
 

@@ -2,7 +2,7 @@
 
 use crate::prefix::Key;
 use gamut_kernels::PAGE;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Rows of a block of the pool.
 pub(crate) const BLOCK: usize = PAGE;
@@ -71,6 +71,13 @@ impl Clips {
         self.clips.get(clip).map(|clip| clip.state)
     }
 
+    /// Blocks that all of some clips take, each counted once.
+    pub(crate) fn blocks_of<'a>(&self, clips: impl IntoIterator<Item = &'a Key>) -> usize {
+        let clips: BTreeSet<&Key> = clips.into_iter().collect();
+        let clips = clips.into_iter().filter_map(|clip| self.get(clip));
+        clips.map(|clip| clip.rows.div_ceil(BLOCK)).sum()
+    }
+
     /// Notes a clip; whether its samples are there.
     pub(crate) fn insert(&mut self, key: Key, rows: usize, units: usize, loaded: bool) {
         self.clock += 1;
@@ -87,9 +94,11 @@ impl Clips {
         if loaded && matches!(clip.state, State::Known | State::Loading) {
             clip.state = State::Loaded;
         }
-        if self.clips.len() > MOST_KNOWN {
-            self.forget_one();
-        }
+    }
+
+    /// Whether so many are known that one should be forgotten.
+    pub(crate) fn are_many(&self) -> bool {
+        self.clips.len() > MOST_KNOWN
     }
 
     pub(crate) fn set(&mut self, clip: &Key, state: State) {
@@ -173,8 +182,12 @@ impl Clips {
         self.clips.values().map(|clip| clip.blocks.len()).sum()
     }
 
-    fn forget_one(&mut self) {
-        let known = |(_, clip): &(&Key, &Clip)| clip.state == State::Known && clip.pins == 0;
+    /// Forgets the clip used longest ago of those of which no more is known than the length, and
+    /// that are not `wanted`.
+    pub(crate) fn forget_one(&mut self, wanted: impl Fn(&Key) -> bool) {
+        let known = |(key, clip): &(&Key, &Clip)| {
+            clip.state == State::Known && clip.pins == 0 && !wanted(key)
+        };
         let clips = self.clips.iter().filter(known);
         let oldest = clips.min_by_key(|(_, clip)| clip.used).map(|(key, _)| *key);
         if let Some(key) = oldest {

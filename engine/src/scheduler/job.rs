@@ -49,6 +49,11 @@ impl Entry {
         self.prompt.tokens + self.prompt.max_tokens
     }
 
+    /// Whether a clip is in its prompt.
+    pub(super) fn has(&self, clip: &Key) -> bool {
+        self.prompt.audio.iter().any(|(other, _)| other == clip)
+    }
+
     /// Pages that need not be computed if they are there: the first row whose logits are wanted lies
     /// behind them.
     pub(super) fn reusable(&self) -> &[Key] {

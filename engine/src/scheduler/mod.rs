@@ -35,7 +35,7 @@ pub(crate) use job::{Job, Prompt};
 pub(crate) use plan::{Plan, Rows, Unit};
 use slab::Slab;
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The sizes that the scheduler keeps to.
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +191,11 @@ impl Scheduler {
     /// there.
     pub(crate) fn know_clip(&mut self, clip: Key, rows: usize, units: usize, loaded: bool) {
         self.clips.insert(clip, rows, units, loaded);
+        if self.clips.are_many() {
+            let entries = self.jobs.iter().flat_map(|(_, entry)| &entry.prompt.audio);
+            let wanted: HashSet<Key> = entries.map(|(clip, _)| *clip).chain([clip]).collect();
+            self.clips.forget_one(|clip| wanted.contains(clip));
+        }
     }
 
     /// How far a clip is.
@@ -289,7 +294,7 @@ impl Scheduler {
         let entry = self.jobs.remove(job);
         self.clients.leave(entry.client);
         if let Some(clip) = self.hearing
-            && entry.prompt.audio.iter().any(|(other, _)| *other == clip)
+            && entry.has(&clip)
             && !self.wants_clip(&clip)
         {
             self.lose_clip(&clip);
@@ -343,8 +348,18 @@ impl Scheduler {
 
     /// Whether a request has this clip in its prompt.
     pub(crate) fn wants_clip(&self, clip: &Key) -> bool {
-        let mut audio = self.jobs.iter().flat_map(|(_, entry)| &entry.prompt.audio);
-        audio.any(|(other, _)| other == clip)
+        self.jobs.iter().any(|(_, entry)| entry.has(clip))
+    }
+
+    /// Whether somebody waits for this clip's rows who could go on with them.
+    pub(crate) fn awaits_clip(&self, clip: &Key) -> bool {
+        let mut jobs = self.jobs.iter();
+        self.hearing == Some(*clip) || jobs.any(|(_, entry)| !entry.paused && entry.has(clip))
+    }
+
+    /// Blocks of the pool that all of some clips take.
+    pub(crate) fn blocks_of<'a>(&self, clips: impl IntoIterator<Item = &'a Key>) -> usize {
+        self.clips.blocks_of(clips)
     }
 
     /// The request of a sequence, and which of its answers it is.

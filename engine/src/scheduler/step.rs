@@ -155,13 +155,15 @@ impl Scheduler {
             };
             let clip = *clip;
             let turn = self.turn(*id);
-            let before: Vec<Key> = (self
-                .waiting
-                .iter()
-                .filter(|other| self.turn(**other) <= turn))
-            .flat_map(audio)
-            .map(|(clip, _)| *clip)
-            .collect();
+            // Who waits for a reader keeps nothing from others.
+            let goes_before = |other: &&usize| {
+                let paused = self.jobs[self.sequences[**other].job].paused;
+                !paused && self.turn(**other) <= turn
+            };
+            let before: Vec<Key> = (self.waiting.iter().filter(goes_before))
+                .flat_map(audio)
+                .map(|(clip, _)| *clip)
+                .collect();
             if !self.clips.make_room(&clip, |clip| before.contains(clip)) {
                 return None;
             }

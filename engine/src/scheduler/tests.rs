@@ -11,9 +11,13 @@ struct Machine {
 
 impl Machine {
     fn new(pages: usize, max_num_seqs: usize) -> Machine {
+        Machine::with_blocks(pages, max_num_seqs, 64)
+    }
+
+    fn with_blocks(pages: usize, max_num_seqs: usize, blocks: usize) -> Machine {
         let limits = Limits {
             pages,
-            blocks: 64,
+            blocks,
             max_num_seqs,
             max_num_batched_tokens: max_num_seqs + 4 * PAGE,
             max_queued: 3,
@@ -45,8 +49,15 @@ impl Machine {
     }
 
     fn ask(&mut self, client: &str, priority: i32, tokens: usize) -> usize {
+        self.ask_about(&[], client, priority, tokens)
+    }
+
+    /// Asks behind some audio, each clip as long as a block.
+    fn ask_about(&mut self, clips: &[Key], client: &str, priority: i32, tokens: usize) -> usize {
         let job = self.submit(client, priority).unwrap();
-        let prompt = self.prompt(tokens);
+        let mut prompt = self.prompt(clips.len() * BLOCK + tokens);
+        let ends = clips.iter().zip(1..);
+        prompt.audio = ends.map(|(clip, end)| (*clip, end * BLOCK)).collect();
         self.scheduler.start(job, prompt);
         job
     }
@@ -97,12 +108,9 @@ fn a_song_that_is_heard_stalls_nobody() {
     let talks = machine.ask("a", 0, 10);
     machine.step();
     let clip = Key::of(b"song");
-    let (rows, units) = (3 * BLOCK, 6);
-    machine.scheduler.know_clip(clip, rows, units, true);
-    let job = machine.submit("b", 0).unwrap();
-    let mut prompt = machine.prompt(rows + 20);
-    prompt.audio = vec![(clip, rows)];
-    machine.scheduler.start(job, prompt);
+    let units = 6;
+    machine.scheduler.know_clip(clip, BLOCK, units, true);
+    let job = machine.ask_about(&[clip], "b", 0, 20);
     // A unit a step, each once and in turn.
     for unit in 0..units {
         machine.step();
@@ -111,7 +119,7 @@ fn a_song_that_is_heard_stalls_nobody() {
     }
     assert_eq!(machine.scheduler.clip_state(&clip), Some(State::Heard));
     machine.step();
-    assert_eq!((machine.rows(talks), machine.rows(job)), (1, rows + 20));
+    assert_eq!((machine.rows(talks), machine.rows(job)), (1, BLOCK + 20));
     assert_eq!(machine.plan.hearing, None);
 }
 
@@ -168,4 +176,73 @@ fn too_many_requests_are_refused_until_some_have_begun() {
     machine.end(first.unwrap().0);
     machine.step();
     assert!(machine.submit("b", 9).is_ok());
+}
+
+/// Readers may be slow for as long as they like, and may wait for others meanwhile.
+#[test]
+fn who_waits_for_a_reader_keeps_no_pages_from_others() {
+    let mut machine = Machine::new(4, 2);
+    // Two answers, of which there is room for one beside another's.
+    let (client, priority, samples) = ("a", 0, 3);
+    let job = Job { priority, samples };
+    let paused = machine.scheduler.submit(client, job).unwrap();
+    let prompt = machine.prompt(2 * PAGE);
+    machine.scheduler.start(paused, prompt);
+    machine.step();
+    assert_eq!(machine.plan.draws.len(), 3);
+    machine.scheduler.pause(paused, true);
+    let other = machine.ask("b", 0, 4 * PAGE - 1);
+    machine.step();
+    assert_eq!(
+        (machine.rows(paused), machine.rows(other)),
+        (0, 4 * PAGE - 1)
+    );
+    machine.end(other);
+    machine.scheduler.pause(paused, false);
+    for _ in 0..3 {
+        machine.step();
+    }
+    assert!(machine.rows(paused) > 0);
+}
+
+#[test]
+fn who_waits_for_a_reader_keeps_no_room_for_audio_from_others() {
+    let mut machine = Machine::with_blocks(8, 1, 1);
+    let [first, second] = [b"1", b"2"].map(|name| Key::of(name));
+    for clip in [first, second] {
+        machine.scheduler.know_clip(clip, BLOCK, 1, true);
+    }
+    let paused = machine.ask_about(&[first], "a", 0, 1);
+    machine.step();
+    machine.step();
+    assert_eq!(machine.rows(paused), BLOCK + 1);
+    machine.scheduler.pause(paused, true);
+    // It loses its pages, but would need its audio to compute them again.
+    let high = machine.ask("b", 1, 8 * PAGE - 1);
+    machine.step();
+    assert_eq!(machine.rows(high), 4 * PAGE);
+    machine.end(high);
+    let other = machine.ask_about(&[second], "c", 0, 1);
+    machine.step();
+    assert_eq!(machine.plan.hearing.map(|unit| unit.clip), Some(second));
+    machine.step();
+    assert_eq!(machine.rows(other), BLOCK + 1);
+    assert_eq!(machine.scheduler.clip_state(&first), Some(State::Known));
+}
+
+#[test]
+fn a_clip_that_a_request_has_is_not_forgotten() {
+    let mut machine = Machine::new(8, 1);
+    let clip = Key::of(b"song");
+    machine.scheduler.know_clip(clip, BLOCK, 1, false);
+    let job = machine.ask_about(&[clip], "a", 0, 1);
+    for other in 0..5_000u32 {
+        let other = Key::of(&other.to_le_bytes());
+        machine.scheduler.know_clip(other, BLOCK, 1, false);
+    }
+    let [oldest, newest] = [0u32, 4_999].map(|other| Key::of(&other.to_le_bytes()));
+    assert_eq!(machine.scheduler.clip_state(&oldest), None);
+    assert_eq!(machine.scheduler.clip_state(&newest), Some(State::Known));
+    machine.step();
+    assert_eq!(machine.scheduler.next_load(), Some((job, Some(clip))));
 }
