@@ -13,6 +13,9 @@ pub enum Error {
     /// An operation or the device.
     #[error(transparent)]
     Device(#[from] gamut_kernels::Error),
+    /// The model's logits, or what the request made of them, leave no token to draw.
+    #[error("no token can be drawn: {0}")]
+    NoToken(gamut_kernels::Error),
     /// There is no audio in the clip.
     #[error("the clip has no samples")]
     EmptyClip,

@@ -33,6 +33,7 @@ mod engine;
 mod error;
 mod event;
 mod generation;
+mod generations;
 mod input;
 mod inspect;
 mod mailbox;
@@ -58,9 +59,9 @@ pub use gamut_frontend::{Audio, SAMPLE_RATE};
 pub use gamut_kernels::{DType, Device, DeviceChoice, Sampling, Target, Work};
 pub use gamut_loader::{Content, Message, OpenOptions, Part};
 pub use generation::{Answer, Blocking, Completion, Generation};
+pub use generations::{Generations, Next};
 pub use input::{AudioInput, Excerpt, Input, Request, Variables};
 pub use inspect::Inspection;
-
 pub use model::{Model, SAMPLES_PER_TOKEN};
 pub use observe::{Observer, Stage};
 pub use plan::MemoryPlan;

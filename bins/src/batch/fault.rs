@@ -23,6 +23,8 @@ pub(super) const INVALID_LINE: &str = "invalid_line";
 pub(super) const INVALID_REQUEST: &str = "invalid_request";
 /// What is wrong with its audio.
 pub(super) const INVALID_AUDIO: &str = "invalid_audio";
+/// The model has no answer.
+pub(super) const NO_TOKEN: &str = "no_token";
 
 impl Fault {
     /// Of a request that the engine did not take.
@@ -48,6 +50,7 @@ impl Fault {
             | Error::EmptyClip
             | Error::NotFinite { .. }
             | Error::ClipTooLong { .. } => Fault::Request(INVALID_AUDIO),
+            Error::NoToken(_) => Fault::Request(NO_TOKEN),
             _ => Fault::Request(INVALID_REQUEST),
         }
     }
@@ -116,5 +119,10 @@ mod tests {
             Fault::Request(INVALID_REQUEST)
         );
         assert_eq!(Fault::of(&Error::EmptyClip), Fault::Request(INVALID_AUDIO));
+        // A row of logits, in a step that was as good as any.
+        assert_eq!(
+            Fault::of(&Error::NoToken(device())),
+            Fault::Request(NO_TOKEN)
+        );
     }
 }

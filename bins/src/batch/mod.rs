@@ -122,7 +122,7 @@ impl<'a> Batch<'a> {
             },
             requests,
             queue: Queue::default(),
-            in_flight: InFlight::new(),
+            in_flight: InFlight::default(),
             log,
             tally: Tally {
                 began: Some(Instant::now()),

@@ -2,13 +2,12 @@
 
 use super::arrivals::Arrivals;
 use super::percentiles::Summary;
-use super::readers::{Inlet, Readers};
 use super::{Steps, arbitrary, fits, request, settle, unused};
 use crate::engine::{Engine, Song};
 use crate::error::{Error, SubmitError};
 use crate::event::Event;
+use crate::generations::{Generations, Next};
 use gamut_kernels::PAGE;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// The seed of arrivals: the same ones in every test.
@@ -148,21 +147,8 @@ impl Load {
         self.warm_up(engine)?;
         let seed = unused(engine);
         let before = engine.stats();
-        let mut readers = Readers::new();
-        let (inlet, start) = (readers.inlet(), Instant::now());
-        let (stop, stopped) = channel::<()>();
-        let times = std::thread::scope(|scope| {
-            let submit = move || self.submit(engine, (start, seed), &inlet, &stopped);
-            std::thread::Builder::new()
-                .spawn_scoped(scope, submit)
-                .map_err(|e| Error::Thread {
-                    reason: e.to_string(),
-                })?;
-            let times = self.read(&mut readers, start, tick);
-            // Else the thread might wait for the next arrival for long.
-            drop(stop);
-            times
-        })?;
+        let start = Instant::now();
+        let times = self.time(engine, start, seed, tick)?;
         settle(engine);
         let mut report = times.report(start);
         report.prompt_tokens = report.completed * (audio + self.prompt);
@@ -185,53 +171,34 @@ impl Load {
             .try_for_each(|generation| generation.wait().map(drop))
     }
 
-    /// Submits all requests at their arrivals, unless it is stopped.
-    fn submit(
+    /// Submits all requests at their arrivals, and reads all answers.
+    fn time(
         &self,
         engine: &Engine,
-        (start, seed): (Instant, u64),
-        inlet: &Inlet,
-        stopped: &Receiver<()>,
-    ) {
-        let arrivals = Arrivals::new(self.rate, SEED).take(self.requests);
-        for (index, arrival) in arrivals.enumerate() {
-            let prompt = arbitrary(engine, &[4, seed, index as u64], self.prompt).collect();
-            let request = request(engine, self.song.as_ref(), prompt, self.generated);
-            let wait = (start + arrival).saturating_duration_since(Instant::now());
-            if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-                return;
-            }
-            let submitted = request
-                .map_err(SubmitError::from)
-                .and_then(|request| engine.submit(request));
-            if !inlet.submit(index, submitted) {
-                return;
-            }
-        }
-    }
-
-    /// Reads all answers.
-    fn read(
-        &self,
-        readers: &mut Readers,
         start: Instant,
+        seed: u64,
         tick: &mut dyn FnMut(usize),
     ) -> Result<Times, Error> {
-        let mut arrivals = Arrivals::new(self.rate, SEED).map(|arrival| start + arrival);
+        let mut generations = Generations::new();
         let mut times = Times::default();
-        while times.ended < self.requests {
-            let (index, now, event) = readers.next();
-            let unknown = (index + 1).saturating_sub(times.answers.len());
-            let came = arrivals.by_ref().take(unknown).map(AnswerTimes::new);
-            times.answers.extend(came);
-            match event {
-                Ok(event) => times.take(index, now, &event),
-                Err(Error::Submit(e)) if matches!(*e, SubmitError::Overloaded { .. }) => {
-                    times.ended += 1;
-                }
-                Err(error) => return Err(error),
+        let arrivals = Arrivals::new(self.rate, SEED).take(self.requests);
+        for (index, arrival) in arrivals.enumerate() {
+            let arrival = start + arrival;
+            let prompt = arbitrary(engine, &[4, seed, index as u64], self.prompt).collect();
+            let request = request(engine, self.song.as_ref(), prompt, self.generated)?;
+            while let Some(next) = generations.next_before(arrival) {
+                times.take(next)?;
+                tick(times.ended());
             }
-            tick(times.ended);
+            match engine.submit(request) {
+                Ok(generation) => generations.push(generation, AnswerTimes::new(arrival)),
+                Err(SubmitError::Overloaded { .. }) => times.refused += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        while let Some(next) = generations.next() {
+            times.take(next)?;
+            tick(times.ended());
         }
         Ok(times)
     }
@@ -240,11 +207,11 @@ impl Load {
 /// When what came.
 #[derive(Debug, Default)]
 struct Times {
+    /// Answers that have ended.
     answers: Vec<AnswerTimes>,
     /// Times between two successive tokens of all answers.
     gaps: Vec<Duration>,
-    /// Requests that have ended, refused ones among them.
-    ended: usize,
+    refused: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -253,8 +220,7 @@ struct AnswerTimes {
     tokens: usize,
     first: Instant,
     last: Instant,
-    /// None if it was refused, or has not ended.
-    end: Option<Instant>,
+    end: Instant,
 }
 
 impl AnswerTimes {
@@ -264,56 +230,70 @@ impl AnswerTimes {
             tokens: 0,
             first: arrival,
             last: arrival,
-            end: None,
+            end: arrival,
         }
+    }
+
+    /// Notes an event; for a token after the first the time since the one before.
+    fn take(&mut self, now: Instant, event: &Event) -> Option<Duration> {
+        let mut gap = None;
+        match event {
+            Event::Token { .. } => {
+                match self.tokens {
+                    0 => self.first = now,
+                    _ => gap = Some(now - self.last),
+                }
+                self.last = now;
+                self.tokens += 1;
+            }
+            Event::Finished { .. } => self.end = now,
+            _ => {}
+        }
+        gap
     }
 }
 
 impl Times {
-    fn take(&mut self, index: usize, now: Instant, event: &Event) {
-        let answer = &mut self.answers[index];
-        match event {
-            Event::Token { .. } => {
-                match answer.tokens {
-                    0 => answer.first = now,
-                    _ => self.gaps.push(now - answer.last),
-                }
-                answer.last = now;
-                answer.tokens += 1;
+    /// Requests that have ended.
+    fn ended(&self) -> usize {
+        self.answers.len() + self.refused
+    }
+
+    fn take(&mut self, next: Next<'_, AnswerTimes>) -> Result<(), Error> {
+        match next {
+            Next::Event(answer, event) => self.gaps.extend(answer.take(Instant::now(), &event)),
+            Next::Ended(answer, Ok(())) => self.answers.push(answer),
+            Next::Ended(_, Err(Error::Submit(error)))
+                if matches!(*error, SubmitError::Overloaded { .. }) =>
+            {
+                self.refused += 1;
             }
-            Event::Finished { .. } => {
-                answer.end = Some(now);
-                self.ended += 1;
-            }
-            _ => {}
+            Next::Ended(_, Err(error)) => return Err(error),
         }
+        Ok(())
     }
 
     fn report(self, start: Instant) -> LoadReport {
-        let ended = self.answers.iter().filter_map(|a| Some((a, a.end?)));
-        let ended: Vec<(&AnswerTimes, Instant)> = ended.collect();
-        let summary = |time: &dyn Fn(&(&AnswerTimes, Instant)) -> Option<Duration>| {
-            Summary::new(ended.iter().filter_map(time).collect())
+        let answers = &self.answers;
+        let summary = |time: &dyn Fn(&AnswerTimes) -> Option<Duration>| {
+            Summary::new(answers.iter().filter_map(time).collect())
         };
         let per_token = |answer: &AnswerTimes| {
             let after = u32::try_from(answer.tokens).ok()?.checked_sub(1)?;
             (answer.last - answer.first).checked_div(after)
         };
+        let last = answers.iter().map(|answer| answer.end).max();
         LoadReport {
-            completed: ended.len(),
-            refused: self.ended - ended.len(),
-            duration: ended
-                .iter()
-                .map(|(_, end)| *end - start)
-                .max()
-                .unwrap_or_default(),
+            completed: answers.len(),
+            refused: self.refused,
+            duration: last.map_or(Duration::ZERO, |last| last - start),
             prompt_tokens: 0,
-            generated_tokens: ended.iter().map(|(answer, _)| answer.tokens).sum(),
-            peak: peak(ended.iter().map(|(answer, end)| (answer.arrival, *end))),
-            ttft: summary(&|(answer, _)| Some(answer.first - answer.arrival)),
-            tpot: summary(&|(answer, _)| per_token(answer)),
-            itl: Summary::new(self.gaps),
-            e2e: summary(&|(answer, end)| Some(*end - answer.arrival)),
+            generated_tokens: answers.iter().map(|answer| answer.tokens).sum(),
+            peak: peak(answers.iter().map(|answer| (answer.arrival, answer.end))),
+            ttft: summary(&|answer| Some(answer.first - answer.arrival)),
+            tpot: summary(&per_token),
+            itl: Summary::new(self.gaps.clone()),
+            e2e: summary(&|answer| Some(answer.end - answer.arrival)),
             steps: Steps::default(),
         }
     }
@@ -366,21 +346,22 @@ mod tests {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut times = Times {
-            answers: [0, 10, 20, 100].map(|ms| AnswerTimes::new(at(ms))).into(),
-            ended: 1,
+            refused: 1,
             ..Times::default()
         };
-        for (index, tokens, end) in [
+        for (arrival, tokens, end) in [
             (0, vec![30, 40, 60], 61),
-            (1, vec![40, 60], 60),
-            (3, vec![150], 150),
+            (10, vec![40, 60], 60),
+            (100, vec![150], 150),
         ] {
+            let mut answer = AnswerTimes::new(at(arrival));
             for ms in tokens {
-                times.take(index, at(ms), &token());
+                times.gaps.extend(answer.take(at(ms), &token()));
             }
-            times.take(index, at(end), &finished());
+            answer.take(at(end), &finished());
+            times.answers.push(answer);
         }
-        assert_eq!(times.ended, 4);
+        assert_eq!(times.ended(), 4);
         let report = times.report(start);
         assert_eq!((report.completed, report.refused), (3, 1));
         assert_eq!((report.generated_tokens, report.peak), (6, 2));

@@ -5,7 +5,6 @@ mod load;
 mod overhead;
 mod percentiles;
 mod random;
-mod readers;
 mod rows;
 mod test;
 

@@ -1,12 +1,12 @@
 //! Rows: one kind of work each, done once uncounted and then as often as asked. Every function calls
 //! `tick` after each repetition.
 
-use super::readers::Readers;
 use super::test::{AHEAD, Shape, Test, prompt_of};
 use super::{Steps, arbitrary, percentile, request, settle, unused};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::Event;
+use crate::generations::{Generations, Next};
 use crate::input::{AudioInput, Request};
 use crate::model::Model;
 use crate::observe::Stage;
@@ -220,26 +220,36 @@ fn requests(
 fn time_prompts(engine: &Engine, requests: Vec<Request>) -> Result<Measured, Error> {
     settle(engine);
     let before = engine.stats();
-    let mut readers = Readers::new();
-    let (mut open, start) = (requests.len(), Instant::now());
+    let start = Instant::now();
     let mut last = start;
-    submit(engine, &readers, requests);
-    while open > 0 {
-        match readers.next() {
-            (_, now, Ok(Event::Token { .. })) => last = now,
-            (.., Ok(Event::Finished { .. })) => open -= 1,
-            (.., event) => drop(event?),
+    let mut generations = submit(engine, requests)?;
+    while let Some((_, event)) = next(&mut generations)? {
+        if let Event::Token { .. } = event {
+            last = Instant::now();
         }
     }
     settle(engine);
     Ok((last - start, Steps::since(&before, engine)))
 }
 
-fn submit(engine: &Engine, readers: &Readers, requests: Vec<Request>) {
-    let inlet = readers.inlet();
+/// Submits requests, each with its place among them.
+fn submit(engine: &Engine, requests: Vec<Request>) -> Result<Generations<usize>, Error> {
+    let mut generations = Generations::new();
     for (sequence, request) in requests.into_iter().enumerate() {
-        inlet.submit(sequence, engine.submit(request));
+        generations.push(engine.submit(request)?, sequence);
     }
+    Ok(generations)
+}
+
+/// The next event, and whose it is.
+fn next(generations: &mut Generations<usize>) -> Result<Option<(usize, Event)>, Error> {
+    while let Some(next) = generations.next() {
+        match next {
+            Next::Event(sequence, event) => return Ok(Some((*sequence, event))),
+            Next::Ended(_, ended) => ended?,
+        }
+    }
+    Ok(None)
 }
 
 /// Submits requests all at once, and times `shape.tokens` tokens of each while all of them run.
@@ -249,15 +259,15 @@ fn time_generation(
     shape: Shape,
 ) -> Result<Measured, Error> {
     settle(engine);
-    let mut readers = Readers::new();
-    submit(engine, &readers, requests);
+    let mut generations = submit(engine, requests)?;
     let mut sequences = vec![Drawing::default(); shape.batch];
     let (mut unbegun, mut end) = (shape.batch, Instant::now());
-    while unbegun > 0 {
-        let (sequence, now, event) = readers.next();
-        if sequences[sequence].take(&event?) {
+    while unbegun > 0
+        && let Some((sequence, event)) = next(&mut generations)?
+    {
+        if sequences[sequence].take(&event) {
             unbegun -= usize::from(sequences[sequence].drawn == 1);
-            end = now;
+            end = Instant::now();
         }
     }
     let (start, before) = (end, engine.stats());
@@ -265,11 +275,12 @@ fn time_generation(
         sequence.wanted = sequence.drawn + shape.tokens;
     }
     let mut counted = 0;
-    while sequences.iter().any(Drawing::goes_on) {
-        let (sequence, now, event) = readers.next();
-        if sequences[sequence].take(&event?) {
+    while sequences.iter().any(Drawing::goes_on)
+        && let Some((sequence, event)) = next(&mut generations)?
+    {
+        if sequences[sequence].take(&event) {
             counted += 1;
-            end = now;
+            end = Instant::now();
         }
     }
     let steps = Steps::since(&before, engine);

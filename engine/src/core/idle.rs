@@ -107,7 +107,7 @@ pub(crate) struct Steady<R> {
 
 impl Steady<Idle> {
     /// Steps before the first answer ends.
-    pub(crate) const STEPS: usize = 2 * PAGE - 8;
+    pub(crate) const STEPS: usize = 2 * PAGE - 24;
 
     /// On an idle device: so many answers, of each `pages` pages of prompt before the first step and
     /// room for two more.
@@ -155,11 +155,13 @@ impl<R: Runner> Steady<R> {
             readers.push(reader);
         }
         let mut steady = Steady { core, readers };
-        while steady.core.stats().running < answers {
+        // Nobody reads, so that answers whose prompts are done wait for the others.
+        let prompted = answers * pages * PAGE;
+        while steady.core.stats().prompt_tokens < prompted as u64 {
             steady.step();
-            steady.read();
         }
-        // The last prompts, and steps in which lists grow to what they need.
+        steady.read();
+        // Lists grow to what they need.
         for _ in 0..4 {
             steady.step();
             steady.read();

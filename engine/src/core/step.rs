@@ -200,7 +200,7 @@ impl<R: Runner> Core<R> {
         let scores = rows.wanted - usize::from(!drawing.is_empty());
         let scored = end - rows.wanted..end - rows.wanted + scores;
         for (position, drawn) in scored.zip(&mut *tokens) {
-            request.score(position + 1, token(drawn?));
+            request.score(position + 1, token(drawn)?);
         }
         if !rows.generated {
             self.prompted(job, end, now);
@@ -210,7 +210,7 @@ impl<R: Runner> Core<R> {
             let (Some(answer), Some(request)) = (answer, self.requests.get(&job)) else {
                 continue;
             };
-            let taken = answer.take(request, &*self.vocabulary, token(drawn?), now);
+            let taken = answer.take(request, &*self.vocabulary, token(drawn)?, now);
             if let Some(finish) = taken? {
                 self.end_answer(*sequence, finish);
             }
@@ -296,12 +296,13 @@ impl<R: Runner> Core<R> {
 }
 
 /// A drawn token, as events have it.
-fn token(drawn: Sampled) -> Token {
-    Token {
+fn token(drawn: Drawn) -> Result<Token, Error> {
+    let drawn = drawn.map_err(Error::NoToken)?;
+    Ok(Token {
         id: drawn.token,
         logprob: drawn.logprob,
         top: drawn.alternatives,
-    }
+    })
 }
 
 /// The embedding of a position.

@@ -20,12 +20,14 @@ pub(super) struct Fake {
     kv: Vec<u64>,
     /// `[blocks * BLOCK]`
     pool: Vec<u64>,
-    drawn: Vec<Sampled>,
+    drawn: Vec<Result<Sampled, Error>>,
     /// The sum over the clip that is being heard, and its next unit.
     hearing: Option<(u64, usize)>,
     /// Counts calls that may fail; the ones named do.
     pub(super) calls: u64,
     pub(super) fails: Box<dyn Fn(u64) -> bool>,
+    /// Rows whose draws have this seed have no token.
+    pub(super) undrawable: Option<u64>,
     /// What a step took, for tests of the scheduler's promises.
     pub(super) log: Vec<StepLog>,
 }
@@ -56,6 +58,7 @@ impl Fake {
             hearing: None,
             calls: 0,
             fails: Box::new(|_| false),
+            undrawable: None,
             log: Vec::new(),
         }
     }
@@ -75,16 +78,24 @@ impl Fake {
         pages[position / PAGE] as usize * PAGE + position % PAGE
     }
 
-    fn draw(&self, pages: &[u32], position: usize, draw: &Draw<'_>) -> Sampled {
+    fn draw(&self, pages: &[u32], position: usize, draw: &Draw<'_>) -> Result<Sampled, Error> {
+        if self.undrawable == Some(draw.sampling.seed) {
+            return Err(Error::Argument {
+                op: "fake",
+                what: "the row".to_owned(),
+                expected: "a token".to_owned(),
+                found: "none".to_owned(),
+            });
+        }
         let kv = (0..=position).map(|p| self.kv[self.slot(pages, p)]);
         let logits = kv.fold(0, |sum: u64, kv| (sum ^ kv).wrapping_mul(0x0100_0000_01b3));
         let random = mix(mix(logits, draw.sampling.seed), draw.position);
         let token = (random % u64::from(VOCABULARY)) as u32;
-        Sampled {
+        Ok(Sampled {
             token: draw.given.unwrap_or(token),
             logprob: f32::from_bits((random >> 40) as u32),
             alternatives: Vec::new(),
-        }
+        })
     }
 }
 
@@ -149,7 +160,7 @@ impl Runner for Fake {
     }
 
     fn finish(&mut self, drawn: &mut Vec<Result<Sampled, Error>>) -> Result<(), Error> {
-        drawn.extend(self.drawn.drain(..).map(Ok));
+        drawn.append(&mut self.drawn);
         self.call()
     }
 

@@ -224,11 +224,11 @@ struct Under {
     gone: bool,
 }
 
-/// Runs a trace to its end.
-fn run(trace: &Trace, fails: impl Fn(u64) -> bool + 'static) -> (Vec<Outcome>, Core<Fake>) {
+/// Runs a trace to its end, on a device that is prepared for it.
+fn run(trace: &Trace, prepare: impl FnOnce(&mut Fake)) -> (Vec<Outcome>, Core<Fake>) {
     let limits = trace.limits;
     let mut fake = Fake::new(limits.pages, limits.blocks);
-    fake.fails = Box::new(fails);
+    prepare(&mut fake);
     let mut core = Core::new(fake, limits, Box::new(Letters), (MOST, LONGEST_CLIP));
     let mut under: Vec<Option<Under>> = trace.asked.iter().map(|_| None).collect();
     let mut loads: Vec<(usize, Load)> = Vec::new();
@@ -415,9 +415,9 @@ fn compare(seed: u64, trace: &Trace, asked: &Asked, outcome: &Outcome, alone: &O
 /// Checks a trace, and counts what makes it hard: preemptions, tokens found, pages copied.
 fn check(seed: u64) -> [u64; 3] {
     let trace = Trace::random(seed);
-    let (outcomes, core) = run(&trace, |_| false);
+    let (outcomes, core) = run(&trace, |_| ());
     for (asked, outcome) in trace.asked.iter().zip(&outcomes) {
-        let (alone, _) = run(&Trace::alone(asked), |_| false);
+        let (alone, _) = run(&Trace::alone(asked), |_| ());
         compare(seed, &trace, asked, outcome, &alone[0]);
     }
     let stats = core.stats();
@@ -437,7 +437,7 @@ fn check(seed: u64) -> [u64; 3] {
         );
     }
     // The same calls, the same steps.
-    let (_, again) = run(&trace, |_| false);
+    let (_, again) = run(&trace, |_| ());
     assert_eq!(core.runner.log, again.runner.log, "seed {seed}");
     let copies = core.runner.log.iter().map(|step| step.copies as u64).sum();
     [stats.preemptions, stats.cached_tokens, copies]
@@ -459,12 +459,14 @@ fn requests_in_company_give_what_they_give_alone() {
 fn requests_end_whatever_fails() {
     for seed in 0..200 {
         let trace = Trace::random(seed);
-        let (_, whole) = run(&trace, |_| false);
+        let (_, whole) = run(&trace, |_| ());
         for failing in (1..=whole.runner.calls).step_by(1 + seed as usize % 7) {
-            let (outcomes, core) = run(&trace, move |call| call == failing);
+            let (outcomes, core) = run(&trace, |fake| {
+                fake.fails = Box::new(move |call| call == failing)
+            });
             for (asked, outcome) in trace.asked.iter().zip(&outcomes) {
                 if outcome.error.is_none() {
-                    let (alone, _) = run(&Trace::alone(asked), |_| false);
+                    let (alone, _) = run(&Trace::alone(asked), |_| ());
                     compare(seed, &trace, asked, outcome, &alone[0]);
                 }
             }
@@ -473,6 +475,26 @@ fn requests_end_whatever_fails() {
             assert_eq!(left, (0, 0, 0), "seed {seed}, call {failing}");
         }
     }
+}
+
+/// A row without a token ends its own request, and no other of its step.
+#[test]
+fn rows_without_a_token_harm_nobody_else() {
+    let prepare = |fake: &mut Fake| fake.undrawable = Some(2);
+    let mut failed = 0;
+    for seed in 0..300 {
+        let trace = Trace::random(seed);
+        let (outcomes, core) = run(&trace, prepare);
+        for (asked, outcome) in trace.asked.iter().zip(&outcomes) {
+            let (alone, _) = run(&Trace::alone(asked), prepare);
+            compare(seed, &trace, asked, outcome, &alone[0]);
+            failed += usize::from(matches!(outcome.error, Some(Error::NoToken(_))));
+        }
+        let stats = core.stats();
+        let left = (stats.running, stats.waiting, stats.pages_used);
+        assert_eq!(left, (0, 0, 0), "seed {seed}");
+    }
+    assert!(failed > 100, "{failed}");
 }
 
 /// Audio that only paused requests wait for is in nobody's way.
@@ -520,7 +542,7 @@ fn a_cancelled_answer_keeps_what_was_held_back() {
         ignore_eos: true,
         ..SamplingParams::default()
     };
-    let (whole, _) = run(&Trace::alone(&asked), |_| false);
+    let (whole, _) = run(&Trace::alone(&asked), |_| ());
     let whole = &whole[0].completion.answers[0].text;
     // The fifth letter may begin this one.
     asked.params.stop = vec![format!("{}!", &whole[4..5])];
