@@ -272,7 +272,7 @@ impl HostBlock {
         };
         let mut map = MmapMut::map_anon(bytes).map_err(no_memory)?;
         // With pages of 4 KiB, large products wait for address translation.
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(miri)))]
         if let Err(e) = map.advise(memmap2::Advice::HugePage) {
             tracing::debug!("no huge pages for the workspace: {e}");
         }

@@ -12,6 +12,7 @@ mod allocation;
 mod atomic;
 mod error;
 mod range;
+mod reserve;
 mod shadow;
 mod snapshot;
 mod table;

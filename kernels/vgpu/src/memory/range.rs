@@ -1,13 +1,17 @@
 //! The reserved address space and the spans that are cut from it.
 #![allow(unsafe_code)]
 
-use memmap2::{MmapMut, MmapOptions, UncheckedAdvice};
+use super::reserve::{drop_pages, reserve};
+use memmap2::MmapRaw;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The bytes of address space to ask for: enough for long runs that never use an address twice, and
 /// little enough that dozens of devices with their shadows, five times as large, fit a process.
 const RESERVE: usize = 1 << 38;
+
+/// The same under Miri, where every byte costs something.
+const MIRI: usize = 1 << 22;
 
 /// Where spans start, in bytes, and what they are rounded up to: any system's page.
 const ALIGN: usize = 1 << 16;
@@ -18,7 +22,7 @@ const RED_ZONE: usize = 1 << 16;
 /// A stretch of reserved address space.
 #[derive(Debug)]
 pub(super) struct Range {
-    mapping: Option<Arc<MmapMut>>,
+    mapping: Option<Arc<MmapRaw>>,
     start: u64,
     end: u64,
     /// The first address that was never handed out.
@@ -30,21 +34,20 @@ pub(super) struct Range {
 impl Range {
     /// Reserves address space for `capacity` bytes, and as much more as the system lets it have.
     pub(super) fn reserve(capacity: usize) -> Range {
-        let mapping = std::iter::successors(Some(RESERVE.max(capacity)), |bytes| {
+        let most = if cfg!(miri) {
+            MIRI
+        } else {
+            RESERVE.max(capacity)
+        };
+        let mapping = std::iter::successors(Some(most), |bytes| {
             let half = bytes / 2;
             (half >= capacity.max(ALIGN)).then_some(half)
         })
-        .find_map(|bytes| {
-            MmapOptions::new()
-                .len(bytes)
-                .no_reserve_swap()
-                .map_anon()
-                .ok()
-        });
+        .find_map(reserve);
         let (start, end) = match &mapping {
             Some(mapping) => {
                 // Exposed, because addresses become pointers again in `Snapshot`.
-                let start = mapping.as_ptr().expose_provenance() as u64;
+                let start = mapping.as_mut_ptr().expose_provenance() as u64;
                 (start, start + mapping.len() as u64)
             }
             None => (0, 0),
@@ -59,7 +62,7 @@ impl Range {
     }
 
     /// The mapping, which must outlive every access to its addresses.
-    pub(super) fn mapping(&self) -> Option<Arc<MmapMut>> {
+    pub(super) fn mapping(&self) -> Option<Arc<MmapRaw>> {
         self.mapping.clone()
     }
 
@@ -103,9 +106,8 @@ impl Range {
         };
         let offset = (base - self.start) as usize;
         let pages = bytes.next_multiple_of(ALIGN);
-        // SAFETY: the pages belong to this span alone and read as zeros afterwards; nobody holds a
-        // reference into the mapping. A system that refuses merely keeps the memory.
-        let _ = unsafe { mapping.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, pages) };
+        // SAFETY: the pages belong to this span alone, and nobody holds a reference into the mapping.
+        unsafe { drop_pages(mapping, offset, pages) };
         if let Some(behind) = self.free.remove(&(base + span)) {
             span += behind;
         }

@@ -6,7 +6,8 @@
 #![allow(unsafe_code)]
 
 use super::range::Range;
-use memmap2::{MmapMut, MmapOptions, UncheckedAdvice};
+use super::reserve::{drop_pages, reserve};
+use memmap2::MmapRaw;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 /// A byte that was written.
@@ -30,18 +31,14 @@ pub(crate) struct Shadow {
     /// The first address, a multiple of eight.
     start: u64,
     bytes: u64,
-    written: MmapMut,
-    cells: MmapMut,
+    written: MmapRaw,
+    cells: MmapRaw,
 }
 
 impl Shadow {
     /// The shadow of `range`, if the system has the address space.
     pub(super) fn of(range: &Range) -> Option<Shadow> {
         let (start, bytes) = range.extent()?;
-        let reserve = |bytes: usize| {
-            let mut options = MmapOptions::new();
-            options.len(bytes).no_reserve_swap().map_anon().ok()
-        };
         Some(Shadow {
             start,
             bytes: bytes as u64,
@@ -66,7 +63,7 @@ impl Shadow {
         };
         // SAFETY: inside the mapping, whose bytes are accessed by atomics alone.
         unsafe {
-            let first = self.written.as_ptr().add(offset).cast::<AtomicU8>();
+            let first = self.written.as_mut_ptr().add(offset).cast::<AtomicU8>();
             std::slice::from_raw_parts(first, bytes)
         }
     }
@@ -111,13 +108,18 @@ impl Shadow {
         let Some(offset) = self.offset(base, bytes) else {
             return;
         };
-        drop_pages(&self.written, offset, bytes);
-        drop_pages(&self.cells, offset * CELL_BYTES, bytes * CELL_BYTES);
+        // SAFETY: plain bytes that are accessed by atomics alone. The state of freed memory is not
+        // looked at, and cells carry their launch, so it does not matter what they are.
+        unsafe {
+            drop_pages(&self.written, offset, bytes);
+            drop_pages(&self.cells, offset * CELL_BYTES, bytes * CELL_BYTES);
+        }
     }
 
     /// Forgets who accessed what.
     pub(crate) fn forget_cells(&self) {
-        drop_pages(&self.cells, 0, self.cells.len());
+        // SAFETY: as in `forget`.
+        unsafe { drop_pages(&self.cells, 0, self.cells.len()) };
     }
 
     /// The cell of the word that `address` lies in.
@@ -126,13 +128,6 @@ impl Shadow {
         let offset = self.offset(address, 1)?;
         let index = offset / WORD as usize;
         // SAFETY: inside the mapping, aligned, and accessed by atomics alone.
-        Some(unsafe { &*self.cells.as_ptr().cast::<Cell>().add(index) })
+        Some(unsafe { &*self.cells.as_mut_ptr().cast::<Cell>().add(index) })
     }
-}
-
-/// Makes pages read as zeros. A system that refuses merely keeps what was there, which is wrong in
-/// no way that matters: the state of freed memory is not looked at, and cells carry their launch.
-fn drop_pages(mapping: &MmapMut, offset: usize, bytes: usize) {
-    // SAFETY: plain bytes that are accessed by atomics alone; zeros are as good as any.
-    let _ = unsafe { mapping.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, bytes) };
 }

@@ -4,7 +4,7 @@ use super::range::Range;
 use super::shadow::Shadow;
 use super::table::Table;
 use super::{Allocation, MemoryError};
-use memmap2::MmapMut;
+use memmap2::MmapRaw;
 use std::sync::Arc;
 
 /// An immutable table of the live allocations, which is read without a lock.
@@ -13,7 +13,7 @@ pub struct Snapshot {
     table: Table,
     shadow: Option<Arc<Shadow>>,
     /// Keeps the addresses mapped.
-    _mapping: Option<Arc<MmapMut>>,
+    _mapping: Option<Arc<MmapRaw>>,
 }
 
 impl Snapshot {

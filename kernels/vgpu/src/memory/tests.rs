@@ -22,6 +22,7 @@ fn bytes_come_back_from_any_alignment() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "its addresses are its own")]
 fn addresses_are_aligned_apart_and_not_used_twice() {
     let memory = memory();
     let mut seen = Vec::new();
@@ -40,6 +41,7 @@ fn addresses_are_aligned_apart_and_not_used_twice() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much memory")]
 fn capacity_is_counted_and_given_back() {
     let memory = Memory::new(4 * MIB);
     let first = memory.allocate(3 * MIB).unwrap();
@@ -191,6 +193,7 @@ fn a_snapshot_keeps_what_it_saw() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much memory")]
 fn spans_are_used_again_once_the_range_is_full() {
     // More than the reserved 2^38 bytes in total, never more than an eighth of it at once.
     let memory = Memory::new(1 << 36);
@@ -207,6 +210,7 @@ fn spans_are_used_again_once_the_range_is_full() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn threads_do_not_get_each_others_memory() {
     let memory = memory();
     let work = &|seed: u8| {
@@ -230,6 +234,7 @@ fn threads_do_not_get_each_others_memory() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it keeps them")]
 fn freed_pages_return_to_the_system() {
     let memory = memory();
     for _ in 0..64 {
