@@ -102,7 +102,7 @@ fn refuse(error: impl Into<Error>) -> (StatusCode, String) {
     let error = error.into();
     let status = match error {
         Error::Submit(_) | Error::ShutDown => StatusCode::SERVICE_UNAVAILABLE,
-        Error::Device(_) | Error::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        Error::Device(_) | Error::NoToken(_) | Error::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     };
     (status, error.to_string())
