@@ -41,7 +41,8 @@ pub struct EngineOptions {
     /// Tokens whose keys and values are kept. By default as many as fit on a GPU, and on the host
     /// two of the longest contexts.
     pub kv_cache_tokens: Option<usize>,
-    /// Songs of the longest kind whose audio is kept.
+    /// Songs of the longest kind that there is room for: those that are kept, and the audio of a
+    /// prompt beside them.
     pub max_songs: usize,
     /// Requests that may wait to be run.
     pub max_queued: usize,
