@@ -292,7 +292,7 @@ impl Times {
             peak: peak(answers.iter().map(|answer| (answer.arrival, answer.end))),
             ttft: summary(&|answer| Some(answer.first - answer.arrival)),
             tpot: summary(&per_token),
-            itl: Summary::new(self.gaps.clone()),
+            itl: Summary::new(self.gaps),
             e2e: summary(&|answer| Some(answer.end - answer.arrival)),
             steps: Steps::default(),
         }

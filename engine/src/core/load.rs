@@ -25,17 +25,10 @@ pub(crate) struct Load {
 /// Whose audio it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
-    job: usize,
+    pub(super) job: usize,
     request: u64,
     /// The clip whose samples the engine has lost.
     lost: Option<Key>,
-}
-
-#[cfg(test)]
-impl Ticket {
-    pub(crate) fn job(&self) -> usize {
-        self.job
-    }
 }
 
 /// Audio that was read.

@@ -519,7 +519,7 @@ fn audio_is_read_for_those_who_can_go_on() {
     while let Some(load) = core.next_load() {
         let loaded = load.audio.iter().map(|audio| read(&core, audio, true));
         let loaded = loaded.collect();
-        jobs.push(load.ticket.job());
+        jobs.push(load.ticket.job);
         core.loaded(load.ticket, Ok(loaded));
     }
     assert_eq!(jobs.len(), 4);
