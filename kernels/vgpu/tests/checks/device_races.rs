@@ -1,7 +1,7 @@
 //! Races in the device's memory, within a block and between blocks.
 
-use crate::support::{Case, block};
-use gamut_vgpu::{FaultKind, Options};
+use crate::support::{Case, block, with};
+use gamut_vgpu::{FaultKind, Options, Schedule};
 
 const RACE: FaultKind = FaultKind::GlobalRace;
 
@@ -55,6 +55,29 @@ fn blocks_that_write_the_same_word() {
     let narrow = "red.relaxed.cta.global.add.u32 [%out], 1;  // add";
     blocks(4, 1, narrow).finds(RACE, ["// add"; 2]);
     block(64, narrow).is_clean();
+}
+
+/// Blocks that meet at a word in the same moment find each other as well.
+#[test]
+fn blocks_in_the_same_moment() {
+    let one_writes = |other: &str| {
+        format!(
+            "setp.eq.u32 %p0, %b, 0;
+             @%p0 st.global.u32 [%out], 1;
+             @!%p0 {other}"
+        )
+    };
+    let both_write = "st.global.u32 [%out], %b;".to_string();
+    let one_adds = one_writes("red.global.add.u32 [%out], 1;");
+    let one_reads = one_writes("ld.global.u32 %r0, [%out];");
+    for body in [both_write, one_adds, one_reads] {
+        let case = blocks(2, 1, &body);
+        let found = (0..1000).filter(|_| {
+            let fault = case.run(with(Schedule::Forward)).err();
+            fault.is_some_and(|fault| fault.kind == RACE)
+        });
+        assert_eq!(found.count(), 1000, "{body}");
+    }
 }
 
 /// A launch comes after the one before.

@@ -8,7 +8,7 @@ use crate::exec::column::lanes_of;
 use crate::exec::{Cx, Outcome, Trouble};
 use crate::fault::FaultKind;
 use crate::memory::{Cell, Shadow};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 impl BlockChecks {
     pub(super) fn global(
@@ -55,8 +55,9 @@ impl BlockChecks {
         Ok(())
     }
 
-    /// Checks an access to a word and leaves a record of it. Records that others leave in the same
-    /// moment may get lost, and with them a race.
+    /// Checks an access to a word and leaves a record of it. Of two blocks that do so in the same
+    /// moment, one at least finds the other: each leaves its record before it looks, in one order
+    /// that all agree on.
     #[inline]
     fn word(&self, find: &Find<'_>, cell: &Cell) -> Outcome {
         let Find {
@@ -66,26 +67,33 @@ impl BlockChecks {
             mask,
             ..
         } = *find;
-        let [wrote, read] = [0, 1].map(|i: usize| Record(cell[i].load(Relaxed)));
+        let [last_write, last_read] = cell;
         let now = |record: Record| record.time() >= checks.first && record.bytes() & mask != 0;
-        if now(wrote) {
-            find.race(self, wrote, true)?;
-        }
         let record = actor.record().of(lane, mask);
         if writes(find.access.action) {
-            if now(read) {
-                find.race(self, read, false)?;
-            }
+            let mut wrote = Record(last_write.load(Relaxed));
             let strong = find.inst.strength != Strength::Weak;
             let kept = strong && now(wrote) && self.owns(wrote.time());
             if !kept || !self.keeps(find.cx, wrote) {
-                cell[0].store(record.0, Relaxed);
+                wrote = Record(last_write.swap(record.0, SeqCst));
             }
-        } else if read.time() < checks.first || self.owns(read.time()) {
-            // Of several blocks that read, the first is remembered.
-            if read != record {
-                cell[1].store(record.0, Relaxed);
+            if now(wrote) {
+                find.race(self, wrote, true)?;
             }
+            let read = Record(last_read.load(SeqCst));
+            if now(read) {
+                find.race(self, read, false)?;
+            }
+            return Ok(());
+        }
+        let read = Record(last_read.load(Relaxed));
+        // Of several blocks that read, the first is remembered.
+        if read != record && (read.time() < checks.first || self.owns(read.time())) {
+            last_read.swap(record.0, SeqCst);
+        }
+        let wrote = Record(last_write.load(SeqCst));
+        if now(wrote) {
+            find.race(self, wrote, true)?;
         }
         Ok(())
     }
