@@ -47,15 +47,13 @@ impl Scheduler {
     fn last_holder(&self, other: Option<usize>) -> Option<usize> {
         let turn = other.map(|id| self.turn(id));
         let holds = |id: &&usize| !self.sequences[**id].pages.is_empty();
-        let yields = |id: &&usize| {
-            let paused = self.jobs[self.sequences[**id].job].paused;
-            paused || turn.is_none_or(|turn| self.turn(**id) > turn)
-        };
+        let yields =
+            |id: &&usize| self.is_paused(**id) || turn.is_none_or(|turn| self.turn(**id) > turn);
         let waiting = self.waiting.iter().filter(holds).filter(yields);
         waiting.max_by_key(|id| self.rank(**id)).copied()
     }
 
-    /// The running sequence that another may displace: a paused one, or the last of those that rank
+    /// The running sequence that another may displace: an idle one, or the last of those that rank
     /// behind it, or have a lower priority.
     fn running_behind(&self, other: usize, lower_priority: bool) -> Option<usize> {
         let rank = self.rank(other);
@@ -63,17 +61,17 @@ impl Scheduler {
             true => self.rank(**id).0 > rank.0,
             false => self.rank(**id) > rank,
         };
-        let paused = |id: &&usize| self.is_paused(**id) && **id != other;
+        let idle = |id: &&usize| self.is_idle(**id) && **id != other;
         let last =
             |wanted: &dyn Fn(&&usize) -> bool| self.running.iter().rev().find(|id| wanted(id));
-        last(&paused).or_else(|| last(&behind)).copied()
+        last(&idle).or_else(|| last(&behind)).copied()
     }
 
-    /// Whether a running sequence waits for its reader.
-    fn is_paused(&self, id: usize) -> bool {
+    /// Whether a running sequence does nothing: of who waits for its reader, the prompt is computed
+    /// all the same.
+    fn is_idle(&self, id: usize) -> bool {
         let sequence = &self.sequences[id];
-        let entry = &self.jobs[sequence.job];
-        entry.paused && sequence.computed >= entry.prompt.tokens
+        self.is_paused(id) && sequence.computed >= self.jobs[sequence.job].prompt.tokens
     }
 
     /// Takes a sequence's pages, and its place among the running ones.
@@ -123,10 +121,9 @@ impl Scheduler {
         order.sort_unstable();
         let mut full = false;
         for (_, id) in &order {
-            let sequence = &self.sequences[*id];
             // Who waits for its reader would only wait elsewhere.
-            let later = self.closed && sequence.admission == 0;
-            if later || self.jobs[sequence.job].paused {
+            let later = self.closed && self.sequences[*id].admission == 0;
+            if later || self.is_paused(*id) {
                 continue;
             }
             match self.try_admit(*id, full, plan) {

@@ -398,6 +398,11 @@ impl Scheduler {
         }
     }
 
+    /// Whether a sequence's request waits for its reader.
+    fn is_paused(&self, sequence: usize) -> bool {
+        self.jobs[self.sequences[sequence].job].paused
+    }
+
     fn turn_of(&self, job: usize, sample: usize) -> Turn {
         let entry = &self.jobs[job];
         let served = self.clients.served(entry.client);

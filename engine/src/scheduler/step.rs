@@ -156,10 +156,8 @@ impl Scheduler {
             let clip = *clip;
             let turn = self.turn(*id);
             // Who waits for a reader keeps nothing from others.
-            let goes_before = |other: &&usize| {
-                let paused = self.jobs[self.sequences[**other].job].paused;
-                !paused && self.turn(**other) <= turn
-            };
+            let goes_before =
+                |other: &&usize| !self.is_paused(**other) && self.turn(**other) <= turn;
             let before: Vec<Key> = (self.waiting.iter().filter(goes_before))
                 .flat_map(audio)
                 .map(|(clip, _)| *clip)

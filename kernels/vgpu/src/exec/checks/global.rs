@@ -73,8 +73,8 @@ impl BlockChecks {
         if writes(find.access.action) {
             let mut wrote = Record(last_write.load(Relaxed));
             let strong = find.inst.strength != Strength::Weak;
-            let kept = strong && now(wrote) && self.owns(wrote.time());
-            if !kept || !self.keeps(find.cx, wrote) {
+            let own = strong && now(wrote) && self.owns(wrote.time());
+            if !(own && self.keeps(find.cx, wrote)) {
                 wrote = Record(last_write.swap(record.0, SeqCst));
             }
             if now(wrote) {
