@@ -20,9 +20,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Answer a question about an audio file.
+    /// Answer a question about audio files.
     Ask(AskArgs),
-    /// Talk about an audio file; an empty line or end of input ends the talk.
+    /// Talk about audio files; an empty line or end of input ends the talk.
     Chat(TalkArgs),
     /// Answer a file of requests; what its output has already is not asked again.
     Batch(BatchArgs),
@@ -131,12 +131,13 @@ pub(crate) struct EngineArgs {
 /// The audio.
 #[derive(Debug, Args)]
 pub(crate) struct AudioArgs {
-    /// Audio file (mp3, flac, ogg, m4a, wav), or - for standard input.
-    pub(crate) audio: PathBuf,
-    /// Second to start at.
+    /// Audio files (mp3, flac, ogg, m4a, wav), or - for standard input; none to ask about nothing
+    /// heard.
+    pub(crate) audio: Vec<PathBuf>,
+    /// Second of each to start at.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) from: Option<f64>,
-    /// Second to end at.
+    /// Second of each to end at.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) to: Option<f64>,
     /// Take the first part of audio that is longer than the model takes.
@@ -213,7 +214,7 @@ pub(crate) struct TemplateArgs {
     pub(crate) template_var: Vec<(String, Value)>,
 }
 
-/// A conversation about an audio file.
+/// A conversation about audio files.
 #[derive(Debug, Args)]
 pub(crate) struct TalkArgs {
     #[command(flatten)]

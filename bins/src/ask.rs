@@ -15,7 +15,7 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
     let start = Instant::now();
     let Talk {
         opened,
-        song,
+        songs,
         mut session,
         params,
     } = setup::talk(&args.talk)?;
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
     if args.json {
         output::write_json(&report(
             &opened,
-            &song,
+            &songs,
             &answer,
             args.talk.sampling.logprobs.is_some(),
         ))?;
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
             output::write(&(logprob_line(&opened, token) + "\n"))?;
         }
     }
-    output::note(&(times(&opened, &song, &answer, start) + "\n"));
+    output::note(&(times(&opened, &songs, &answer, start) + "\n"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -96,18 +96,15 @@ impl Printer {
 }
 
 /// One line of where the time went.
-pub(crate) fn times(opened: &Opened, song: &Song, answer: &Answer, start: Instant) -> String {
-    let heard = song.usage();
-    let mut parts = vec![
-        format!("open {}", output::duration(opened.load)),
-        format!(
-            "audio {:.1} s in {}",
-            song.seconds(),
-            output::duration(heard.load)
-        ),
-    ];
-    for (stage, time) in &heard.stages {
-        parts.push(format!("{} {}", stage.name(), output::duration(*time)));
+pub(crate) fn times(opened: &Opened, songs: &[Song], answer: &Answer, start: Instant) -> String {
+    let mut parts = vec![format!("open {}", output::duration(opened.load))];
+    for song in songs {
+        let heard = song.usage();
+        let load = output::duration(heard.load);
+        parts.push(format!("audio {:.1} s in {load}", song.seconds()));
+        for (stage, time) in &heard.stages {
+            parts.push(format!("{} {}", stage.name(), output::duration(*time)));
+        }
     }
     let usage = &answer.usage;
     let fresh = usage.prompt_tokens - usage.cached_tokens;
@@ -141,7 +138,7 @@ fn logprob_line(opened: &Opened, token: &Token) -> String {
         .join("  ")
 }
 
-fn report(opened: &Opened, song: &Song, answer: &Answer, logprobs: bool) -> Value {
+fn report(opened: &Opened, songs: &[Song], answer: &Answer, logprobs: bool) -> Value {
     let model = opened.engine.model();
     let tokenizer = model.checkpoint().tokenizer();
     let token = |id: u32, logprob: f32| json!({ "id": id, "token": tokenizer.id_to_token(id), "logprob": logprob });
@@ -152,10 +149,18 @@ fn report(opened: &Opened, song: &Song, answer: &Answer, logprobs: bool) -> Valu
         entry
     });
     let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
-    let (heard, usage) = (song.usage(), &answer.usage);
-    let mut times = json!({ "open": ms(opened.load), "audio": ms(heard.load) });
-    for (stage, time) in &heard.stages {
-        times[stage.name()] = ms(*time).into();
+    let usage = &answer.usage;
+    let mut times = json!({ "open": ms(opened.load) });
+    let mut add = |name: &str, time| {
+        times[name] = (times[name].as_f64().unwrap_or(0.0) + ms(time)).into();
+    };
+    for song in songs {
+        let heard = song.usage();
+        add("audio", heard.load);
+        heard
+            .stages
+            .iter()
+            .for_each(|(stage, time)| add(stage.name(), *time));
     }
     times["prefill"] = ms(usage.prefill).into();
     times["decode"] = ms(usage.decode).into();
@@ -166,10 +171,10 @@ fn report(opened: &Opened, song: &Song, answer: &Answer, logprobs: bool) -> Valu
         "usage": {
             "prompt_tokens": usage.prompt_tokens,
             "cached_tokens": usage.cached_tokens,
-            "audio_tokens": song.tokens(),
+            "audio_tokens": songs.iter().map(Song::tokens).sum::<usize>(),
             "completion_tokens": answer.tokens.len(),
         },
-        "audio_seconds": song.seconds(),
+        "audio_seconds": songs.iter().map(Song::seconds).sum::<f64>(),
         "times_ms": times,
     });
     if logprobs {

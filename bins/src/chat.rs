@@ -1,4 +1,4 @@
-//! `gamut chat`: several questions about one song.
+//! `gamut chat`: several questions, one after the other.
 
 use crate::args::TalkArgs;
 use crate::ask::{Printer, times};
@@ -12,7 +12,7 @@ use std::time::Instant;
 pub(crate) fn run(args: &TalkArgs) -> Result<ExitCode, Error> {
     let Talk {
         opened,
-        song,
+        songs,
         mut session,
         params,
     } = setup::talk(args)?;
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &TalkArgs) -> Result<ExitCode, Error> {
         match session.ask(&question, &params, &mut |event| printer.take(event)) {
             Ok(answer) => {
                 printer.finish()?;
-                output::note(&(times(&opened, &song, &answer, start) + "\n"));
+                output::note(&(times(&opened, &songs, &answer, start) + "\n"));
             }
             // Such as a question that does not fit: the conversation is as it was.
             Err(e) if prompted => {

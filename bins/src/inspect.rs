@@ -6,17 +6,24 @@ use crate::progress::Progress;
 use crate::setup::Weights;
 use crate::{output, setup};
 use gamut_engine::Inspection;
+use gamut_loader::Message;
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Error> {
     let model = setup::model(Weights::Stored(&args.model), !args.engine.no_mmap)?;
-    let samples = model.decode_audio(&setup::audio(&args.audio)?)?.samples;
+    let inputs = setup::audio(&args.audio)?;
+    let clips = inputs
+        .iter()
+        .map(|audio| Ok(model.decode_audio(audio)?.samples));
+    let clips = clips.collect::<Result<Vec<_>, Error>>()?;
+    let clips: Vec<&[f32]> = clips.iter().map(|samples| &**samples).collect();
+    let question = Message::about(clips.len(), "user", &args.prompt);
     let mut progress = Progress::new();
     let inspection = Inspection::run(
         &model,
         &setup::one_at_a_time(&args.engine),
-        &samples,
-        &args.prompt,
+        &clips,
+        vec![question],
         args.max_tokens,
         &mut |name, done, total| progress.show(name, done, total),
     )?;

@@ -49,9 +49,14 @@ pub(crate) fn model(weights: Weights<'_>, mmap: bool) -> Result<Model, Error> {
     }
 }
 
-/// Opens the model and an engine for one request at a time.
-pub(crate) fn open(weights: Weights<'_>, args: &EngineArgs) -> Result<Opened, Error> {
-    open_with(weights, args, &one_at_a_time(args))
+/// Opens the model and an engine for one request at a time, about so many songs.
+pub(crate) fn open(weights: Weights<'_>, args: &EngineArgs, songs: usize) -> Result<Opened, Error> {
+    let options = EngineOptions {
+        // Those that stay, and room for the work on another.
+        max_songs: songs + 1,
+        ..one_at_a_time(args)
+    };
+    open_with(weights, args, &options)
 }
 
 /// Opens the model and an engine for many requests at a time.
@@ -95,7 +100,6 @@ pub(crate) fn parameters(model: &Model) -> u64 {
 pub(crate) fn one_at_a_time(args: &EngineArgs) -> EngineOptions {
     EngineOptions {
         max_num_seqs: 1,
-        // One that stays, and room for the work on another.
         max_songs: 2,
         ..options(args)
     }
@@ -152,31 +156,38 @@ fn demo_model() -> Result<PathBuf, Error> {
 /// A conversation that is ready for its first question.
 pub(crate) struct Talk {
     pub(crate) opened: Opened,
-    pub(crate) song: Song,
+    pub(crate) songs: Vec<Song>,
     pub(crate) session: Session,
     pub(crate) params: SamplingParams,
 }
 
 /// Opens the model, checks the parameters and lets the model hear the audio.
 pub(crate) fn talk(args: &TalkArgs) -> Result<Talk, Error> {
-    let opened = open(args.model.as_ref().into(), &args.engine)?;
+    let opened = open(
+        args.model.as_ref().into(),
+        &args.engine,
+        args.audio.audio.len(),
+    )?;
     let engine = &opened.engine;
     let params = sampling(engine, &args.sampling);
     params.check(engine.model().config().text.vocab_size, 1)?;
-    let audio = audio(&args.audio)?;
-    let mut progress = Progress::new();
-    let song = engine.load_audio_with(audio, &mut |phase, done, total| {
-        progress.show(phase.name(), done, total);
-    })?;
-    drop(progress);
-    let mut session = engine.session(song.clone());
+    let mut songs = Vec::new();
+    let mut session = engine.session();
+    for audio in audio(&args.audio)? {
+        let mut progress = Progress::new();
+        let song = engine.load_audio_with(audio, &mut |phase, done, total| {
+            progress.show(phase.name(), done, total);
+        })?;
+        session.hear(song.clone());
+        songs.push(song);
+    }
     if let Some(text) = &args.template.system {
         session.system(text);
     }
     session.set_variables(variables(&args.template)?);
     Ok(Talk {
         opened,
-        song,
+        songs,
         session,
         params,
     })
@@ -195,13 +206,14 @@ pub(crate) fn audio_input(path: &Path, excerpt: Excerpt) -> Result<AudioInput, E
 }
 
 /// The audio that the arguments name.
-pub(crate) fn audio(args: &AudioArgs) -> Result<AudioInput, Error> {
+pub(crate) fn audio(args: &AudioArgs) -> Result<Vec<AudioInput>, Error> {
     let excerpt = Excerpt {
         from: args.from,
         to: args.to,
         truncate: args.truncate,
     };
-    audio_input(&args.audio, excerpt)
+    let input = |path: &PathBuf| audio_input(path, excerpt);
+    args.audio.iter().map(input).collect()
 }
 
 /// The checkpoint's recommendation, with what the arguments say put over it.

@@ -2,7 +2,7 @@
 
 use crate::core::{Runner, Step};
 use crate::error::Error;
-use crate::model::{Hearing, Model};
+use crate::model::{Hearing, Model, Unit};
 use crate::observe::Stage;
 use crate::plan::{MemoryPlan, load};
 use crate::scheduler::BLOCK;
@@ -25,9 +25,9 @@ pub(crate) struct DeviceRunner {
     audio: Context,
     /// Rows of audio among the decoder's embeddings, `[blocks * BLOCK, D]`.
     pool: Tensor,
-    /// What the units of a clip hand on, and at last its fused tokens.
+    /// What the units of a clip hand on, and at last its rows before they are projected.
     hearing: Option<Hearing>,
-    fused: Option<Tensor>,
+    combined: Option<Tensor>,
     /// The tokens of the step under way.
     drawing: Option<PendingTokens>,
     /// When that step was launched, on a device that goes on with it by itself.
@@ -65,7 +65,7 @@ impl DeviceRunner {
             audio: Context::new(device, plan.hearing as usize)?,
             pool: own.tensor_f32(plan.audio_blocks * BLOCK, d)?,
             hearing: None,
-            fused: None,
+            combined: None,
             drawing: None,
             launched: None,
             worked: Duration::ZERO,
@@ -111,12 +111,11 @@ impl Runner for DeviceRunner {
     }
 
     fn rows(&self, samples: usize) -> usize {
-        Model::audio_tokens(samples)
+        self.model.audio_tokens(samples)
     }
 
     fn units(&self, samples: usize) -> usize {
-        // The log-mel, the windows of both experts, the fusion, the projector.
-        1 + 2 * Model::windows(samples) + 2
+        self.model.ears().map_or(0, |ears| ears.units(samples))
     }
 
     fn hear(
@@ -127,30 +126,41 @@ impl Runner for DeviceRunner {
     ) -> Result<Stage, gamut_kernels::Error> {
         let began = Instant::now();
         let host = self.host.clone();
-        let windows = Model::windows(samples.len());
         let stage = host.install(|| {
-            let (model, cx) = (&self.model, &self.audio);
-            if unit == 0 {
-                (self.hearing, self.fused) = (None, None);
-                let hearing = self.hearing.insert(model.log_mel(cx, samples)?);
-                hearing.mel().wait()?;
+            let Some(ears) = self.model.ears() else {
+                // Audio for such a model is refused where it comes in.
                 return Ok(Stage::Mel);
+            };
+            let cx = &self.audio;
+            match ears.unit(samples.len(), unit) {
+                Unit::Mel => {
+                    (self.hearing, self.combined) = (None, None);
+                    let hearing = self.hearing.insert(ears.log_mel(cx, samples)?);
+                    hearing.mel().wait()?;
+                    return Ok(Stage::Mel);
+                }
+                Unit::Window(encoder, window) => {
+                    if let Some(hearing) = &mut self.hearing {
+                        ears.listen(cx, hearing, encoder, window)?;
+                        let next = ears.unit(samples.len(), unit + 1);
+                        if !matches!(next, Unit::Window(same, _) if same == encoder) {
+                            // What the encoder takes is not another stage's time.
+                            hearing.mel().wait()?;
+                        }
+                    }
+                    return Ok(encoder);
+                }
+                Unit::Combine => {
+                    if let Some(hearing) = self.hearing.take() {
+                        let combined = self.combined.insert(ears.combine(cx, hearing)?);
+                        combined.view().wait()?;
+                    }
+                    return Ok(ears.combined());
+                }
+                Unit::Project => {}
             }
-            let window = unit - 1;
-            if let Some(hearing) = &mut self.hearing
-                && window < 2 * windows
-            {
-                let stage = [Stage::Temporal, Stage::Global][window / windows];
-                model.listen(cx, hearing, stage, window % windows)?;
-                return Ok(stage);
-            }
-            if let Some(hearing) = self.hearing.take() {
-                let fused = self.fused.insert(model.fuse(cx, hearing)?);
-                fused.view().wait()?;
-                return Ok(Stage::Fused);
-            }
-            if let Some(fused) = self.fused.take() {
-                let projected = model.project(cx, &fused)?;
+            if let Some(combined) = self.combined.take() {
+                let projected = ears.project(cx, &combined)?;
                 for (index, block) in blocks.iter().enumerate() {
                     let rows = BLOCK.min(projected.rows() - index * BLOCK);
                     let rows = projected.rows_from(index * BLOCK, rows);
@@ -186,7 +196,7 @@ impl Runner for DeviceRunner {
     }
 
     fn abort(&mut self) {
-        (self.hearing, self.fused, self.drawing) = (None, None, None);
+        (self.hearing, self.combined, self.drawing) = (None, None, None);
         self.launched = None;
     }
 }

@@ -375,10 +375,10 @@ impl Engine {
         if let AudioInput::Song(song) = source {
             return Ok(song);
         }
-        let placeholder = self.model().config().audio_token_index;
+        let placeholder = self.model().audio()?.token;
         let prompt = Unexpanded {
             ids: vec![placeholder],
-            placeholder,
+            placeholder: Some(placeholder),
             audio: vec![source.clone()],
             thinking: false,
         };
@@ -414,10 +414,10 @@ impl Engine {
         self.handle.host.install(|| model.decode_audio(audio))
     }
 
-    /// A conversation about some audio. Given a [`Song`] its audio stays in memory; else it may have
-    /// to be heard again if the conversation rests while others need the room.
-    pub fn session(&self, audio: impl Into<AudioInput>) -> Session {
-        Session::new(self.clone(), audio.into())
+    /// A conversation. Audio that it [hears](Session::hear) stays in memory if it is a [`Song`]; else
+    /// it may have to be heard again if the conversation rests while others need the room.
+    pub fn session(&self) -> Session {
+        Session::new(self.clone())
     }
 
     /// Takes the weights of another checkpoint of the same sizes, with its tokenizer and template.

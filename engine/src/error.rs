@@ -35,6 +35,30 @@ pub enum Error {
         /// `max_audio_seconds` of the model.
         most: usize,
     },
+    /// The clip is too short for a single token.
+    #[error("the clip has {samples} samples at 16 kHz, the model hears no fewer than {least}")]
+    ClipTooShort {
+        /// Length of the clip.
+        samples: usize,
+        /// The shortest that becomes a token.
+        least: usize,
+    },
+    /// The prompt has more audio than the model's family takes.
+    #[error("the prompt has {found} clips, {architecture} takes at most {most} in a conversation")]
+    TooManyClips {
+        /// Clips in the prompt.
+        found: usize,
+        /// The model's class.
+        architecture: &'static str,
+        /// The most that it takes.
+        most: usize,
+    },
+    /// Audio for a model that has no ears.
+    #[error("the model, {architecture}, reads text alone and takes no audio")]
+    ReadsTextAlone {
+        /// The model's class.
+        architecture: &'static str,
+    },
     /// There is not one placeholder in the prompt for each audio.
     #[error(
         "the prompt holds the audio placeholder (token {token}) {found} times, expected {expected}, \

@@ -107,14 +107,10 @@ impl Model {
     /// the current rayon pool.
     ///
     /// # Errors
-    /// If it is no file, cannot be read, or is too long.
+    /// If it is no file, cannot be read, or is too long, or if the model reads text alone.
     pub fn decode_audio(&self, audio: &AudioInput) -> Result<Audio, Error> {
         let (source, excerpt) = audio.source().ok_or(Error::EmptyClip)?;
-        Ok(load_file(
-            &source,
-            excerpt,
-            self.config().max_audio_seconds,
-        )?)
+        Ok(load_file(&source, excerpt, self.audio()?.max_seconds)?)
     }
 }
 
@@ -132,7 +128,7 @@ pub enum Input {
     Messages(Vec<Message>, Variables),
     /// Text as it is, special tokens included, with the placeholder spelled out for each audio.
     Text(String),
-    /// Token ids, with one placeholder for each audio.
+    /// Token ids, with one placeholder for each audio, and around it whatever the model expects there.
     Tokens(Vec<u32>),
 }
 

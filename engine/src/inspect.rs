@@ -1,7 +1,7 @@
 //! Every stage of one pass, for comparison with another implementation.
 
 use crate::core::Step;
-use crate::core::request::Unexpanded;
+use crate::core::request::{Span, Unexpanded};
 use crate::device::DecoderRunner;
 use crate::engine::EngineOptions;
 use crate::error::Error;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// The stages of one pass over a clip and a prompt.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
-    /// The result of each audio stage with its shape.
+    /// The result of each audio stage with its shape; the rows of several clips one behind the other.
     pub stages: Vec<(Stage, Vec<usize>, Vec<f32>)>,
     /// Logits `[vocab]` at the last position of the prompt.
     pub logits: Vec<f32>,
@@ -32,20 +32,24 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Hears `samples`, asks `question` without thinking of a history, and takes exactly `tokens`
-    /// greedy tokens, end tokens or not. `progress` is told what goes on, and how much of it is
-    /// done of how much. The device is used directly, without an engine's threads and caches.
+    /// Hears `clips`, reads the conversation about them, and takes exactly `tokens` greedy tokens, end
+    /// tokens or not. `progress` is told what goes on, and how much of it is done of how much. The
+    /// device is used directly, without an engine's threads and caches.
     ///
     /// # Errors
-    /// If the device or memory cannot be had, or the clip or the prompt does not fit.
+    /// If the device or memory cannot be had, the clips or the prompt do not fit, or the conversation
+    /// has not as many places for audio as there are clips.
     pub fn run(
         model: &Model,
         options: &EngineOptions,
-        samples: &[f32],
-        question: &str,
+        clips: &[&[f32]],
+        messages: Vec<Message>,
         tokens: usize,
         progress: &mut (dyn FnMut(&'static str, usize, usize) + Send),
     ) -> Result<Inspection, Error> {
+        let message = Input::Messages(messages, Variables::default());
+        let audio = clips.iter().map(|_| AudioInput::Samples([].into()));
+        let unexpanded = Unexpanded::new(model, &message, audio.collect())?;
         let host = Arc::new(Host::new(options.threads)?);
         let device = Device::open(options.device, options.dtype, &host)?;
         let options = EngineOptions {
@@ -59,20 +63,34 @@ impl Inspection {
         let mut decoder = DecoderRunner::new(model, &device, &plan)?;
         let mut inspection = Inspection::default();
         let hearing = Context::new(&device, plan.hearing as usize)?;
-        let keep = &mut Keep {
-            bins: model.config().temporal.num_mel_bins,
-            stages: &mut inspection.stages,
-            told: &mut *progress,
-        };
-        let audio = host.install(|| model.encode(&hearing, samples, keep))?;
+        let rows: Vec<usize> = clips
+            .iter()
+            .map(|clip| model.audio_tokens(clip.len()))
+            .collect();
+        let width = model.config().text.hidden_size;
+        let all: usize = rows.iter().sum();
+        let own = Context::new(&device, all * width * size_of::<f32>())?;
+        let mut audio = own.tensor_f32(all, width)?;
+        if let Some(ears) = model.ears() {
+            let keep = &mut Keep {
+                bins: model.audio()?.encoder.num_mel_bins(),
+                stages: &mut inspection.stages,
+                told: &mut *progress,
+            };
+            let mut row = 0;
+            for clip in clips {
+                let heard = host.install(|| ears.encode(&hearing, clip, keep))?;
+                audio.copy_rows(row, heard.view())?;
+                row += heard.rows();
+            }
+        }
 
-        let message = Input::Messages(vec![Message::audio("user", question)], Variables::default());
-        let unexpanded = Unexpanded::new(model, &message, vec![AudioInput::Samples([].into())])?;
         let nobody = Key::of_samples(&[]);
-        let prompt = unexpanded.expand(&[(nobody, audio.rows())]);
+        let expanded: Vec<_> = rows.iter().map(|rows| (nobody, *rows)).collect();
+        let prompt = unexpanded.expand(&expanded);
         let (len, most) = (prompt.tokens.len(), plan.max_model_len);
         if len.saturating_add(tokens) > most {
-            let (tokens, audio) = (len.saturating_add(tokens), audio.rows());
+            let (tokens, audio) = (len.saturating_add(tokens), all);
             return Err(Error::PromptTooLong {
                 tokens,
                 audio,
@@ -97,15 +115,15 @@ impl Inspection {
             };
             host.install(|| decoder.decode(model, &audio, &step)?.to_vec())
         };
-        let source = |position: usize| match prompt.audio_at(position) {
-            Some((_, row)) => Source::Audio(row as u32),
-            None => Source::Token(prompt.tokens[position]),
-        };
+        let mut sources: Vec<Source> = prompt.tokens.iter().map(|id| Source::Token(*id)).collect();
+        let heard = prompt.audio.iter().flat_map(Span::positions);
+        for (row, position) in heard.enumerate() {
+            sources[position] = Source::Audio(row as u32);
+        }
         let mut logits = Vec::new();
         for start in (0..len).step_by(plan.max_num_batched_tokens) {
             let end = len.min(start + plan.max_num_batched_tokens);
-            let sources: Vec<Source> = (start..end).map(source).collect();
-            logits = step(start, &sources, false)?;
+            logits = step(start, &sources[start..end], false)?;
             progress("prefill", end, len);
         }
         inspection.logits.clone_from(&logits);
@@ -120,8 +138,8 @@ impl Inspection {
         Ok(inspection)
     }
 
-    /// Writes a safetensors file: `mel` `[windows, num_mel_bins, 3000]`, `temporal`, `global` and
-    /// `fused` `[N, d]`, `projected` `[N, D]`, `logits` `[vocab]`, all f32; `prompt_tokens` and
+    /// Writes a safetensors file: `mel` `[windows, num_mel_bins, 3000]`, each further audio
+    /// stage by its name, such as `temporal` `[N, d]` and `projected` `[N, D]`, `logits` `[vocab]`, all f32; `prompt_tokens` and
     /// `tokens`, i64.
     ///
     /// # Errors
@@ -179,11 +197,18 @@ impl Observer for Keep<'_> {
     }
 
     fn output(&mut self, stage: Stage, output: View<'_>) -> Result<(), Error> {
+        let (rows, cols, values) = (output.rows(), output.cols(), output.to_vec()?);
         let shape = match stage {
-            Stage::Mel => vec![output.rows() / self.bins, self.bins, output.cols()],
-            _ => vec![output.rows(), output.cols()],
+            Stage::Mel => vec![rows / self.bins, self.bins, cols],
+            _ => vec![rows, cols],
         };
-        self.stages.push((stage, shape, output.to_vec()?));
+        match self.stages.iter_mut().find(|(known, ..)| *known == stage) {
+            Some((_, before, all)) => {
+                before[0] += shape[0];
+                all.extend(values);
+            }
+            None => self.stages.push((stage, shape, values)),
+        }
         Ok(())
     }
 }

@@ -62,7 +62,7 @@ pub use generation::{Answer, Blocking, Completion, Generation};
 pub use generations::{Generations, Next};
 pub use input::{AudioInput, Excerpt, Input, Request, Variables};
 pub use inspect::Inspection;
-pub use model::{Model, SAMPLES_PER_TOKEN};
+pub use model::Model;
 pub use observe::{Observer, Stage};
 pub use plan::MemoryPlan;
 pub use sampling::{MAX_LOGPROBS, SamplingParams};

@@ -6,14 +6,18 @@ use gamut_kernels::View;
 /// A stage of the audio's way into the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Log-mel, `[windows * num_mel_bins, 3000]`.
+    /// Log-mel, `[windows * num_mel_bins, 3000]`. What follows depends on the model's family.
     Mel,
     /// The temporal expert's tokens, `[N, d]`.
     Temporal,
     /// The global expert's tokens, `[N, d]`.
     Global,
+    /// An audio tower's tokens, `[N, d]`.
+    Tower,
     /// The fused tokens, `[N, d]`.
     Fused,
+    /// The tokens turned by the time that they are of, `[N, d]`.
+    Rotated,
     /// The tokens among the decoder's embeddings, `[N, D]`.
     Projected,
 }
@@ -25,7 +29,9 @@ impl Stage {
             Stage::Mel => "mel",
             Stage::Temporal => "temporal",
             Stage::Global => "global",
+            Stage::Tower => "tower",
             Stage::Fused => "fused",
+            Stage::Rotated => "rotated",
             Stage::Projected => "projected",
         }
     }

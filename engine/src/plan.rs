@@ -2,7 +2,7 @@
 
 use crate::engine::EngineOptions;
 use crate::error::Error;
-use crate::model::{Model, SAMPLES_PER_TOKEN};
+use crate::model::Model;
 use crate::sampling::MAX_LOGPROBS;
 use crate::scheduler::{BLOCK, Limits};
 use gamut_kernels::ops::{Draw, Rope, Source, sample};
@@ -13,6 +13,8 @@ use serde::Serialize;
 
 /// Positions beside the audio's that a context holds unless asked otherwise.
 const DEFAULT_TEXT_TOKENS: usize = 4096;
+/// Samples of a clip in the dry run that finds out which kernels are needed: enough for a token.
+const A_FEW_SAMPLES: usize = 640;
 /// Rows of a prompt in the dry run that finds out which kernels are needed.
 const FEW_ROWS: usize = 512;
 
@@ -83,8 +85,8 @@ impl MemoryPlan {
             1 << 16,
         )?;
         range("max_songs", options.max_songs, 1, 1 << 16)?;
-        let samples = config.max_audio_seconds * gamut_frontend::SAMPLE_RATE as usize;
-        let audio_blocks = options.max_songs * Model::audio_tokens(samples).div_ceil(BLOCK);
+        let samples = longest_clip(model);
+        let audio_blocks = options.max_songs * model.audio_tokens(samples).div_ceil(BLOCK);
         let dtype = target.dtype();
         let weights_and_hearing = dry_encode(model, samples, target)?;
         let mut plan = MemoryPlan {
@@ -192,10 +194,8 @@ const DEFAULT_CONTEXTS: usize = 2;
 
 /// The context's length: what was asked for, or enough for the longest song and some text.
 fn max_model_len(model: &Model, asked: Option<usize>) -> Result<usize, Error> {
-    let config = model.config();
-    let most = config.text.max_position_embeddings;
-    let rate = gamut_frontend::SAMPLE_RATE as usize;
-    let audio = (config.max_audio_seconds * rate).div_ceil(SAMPLES_PER_TOKEN);
+    let most = model.config().text.max_position_embeddings;
+    let audio = model.audio_tokens(longest_clip(model));
     match asked {
         Some(asked) if asked == 0 || asked > most => Err(Error::ContextTooLong { asked, most }),
         Some(asked) => Ok(asked),
@@ -203,11 +203,18 @@ fn max_model_len(model: &Model, asked: Option<usize>) -> Result<usize, Error> {
     }
 }
 
-/// Encodes a clip of `samples` without computing.
+/// Samples of the longest clip that the model takes.
+pub(crate) fn longest_clip(model: &Model) -> usize {
+    model.max_audio_seconds() * gamut_frontend::SAMPLE_RATE as usize
+}
+
+/// Encodes a clip of `samples` without computing, if the model hears.
 pub(crate) fn dry_encode(model: &Model, samples: usize, target: Target) -> Result<Context, Error> {
     let cx = Context::plan(target);
-    // Zeroed memory that is never touched costs nothing.
-    model.encode(&cx, &vec![0.0; samples], &mut ())?;
+    if let Some(ears) = model.ears() {
+        // Zeroed memory that is never touched costs nothing.
+        ears.encode(&cx, &vec![0.0; samples], &mut ())?;
+    }
     Ok(cx)
 }
 
@@ -286,7 +293,7 @@ fn dry_cache(model: &Model, positions: usize, target: Target) -> Result<(Rope, K
 /// Loads onto a device what the model's work needs there: its weights and kernels.
 pub(crate) fn load(model: &Model, device: &Device) -> Result<(), Error> {
     let target = device.target();
-    let encode = dry_encode(model, 1, target)?;
+    let encode = dry_encode(model, A_FEW_SAMPLES, target)?;
     // Kernels differ between prompts and generated tokens; how long they are, and how many keys
     // there are, changes nothing.
     let [prompt, generated] = [(false, FEW_ROWS), (true, 1)].map(|(generated, rows)| {

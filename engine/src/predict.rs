@@ -121,12 +121,15 @@ pub fn stages(model: &Model, samples: usize, target: Target) -> Result<Vec<Calls
         ends: Vec::new(),
     };
     // Zeroed memory that is never touched costs nothing.
-    model.encode(&cx, &vec![0.0; samples], &mut ends)?;
+    model.audio()?;
+    if let Some(ears) = model.ears() {
+        ears.encode(&cx, &vec![0.0; samples], &mut ends)?;
+    }
     let (ends, calls) = (ends.ends, cx.work());
     let starts = std::iter::once(0).chain(ends.iter().map(|(_, end)| *end));
     let stage = |((stage, end), start): (&(Stage, usize), usize)| Calls {
         test: Test::Stage(*stage),
-        tokens: Model::audio_tokens(samples),
+        tokens: model.audio_tokens(samples),
         calls: calls[start..*end].to_vec(),
     };
     Ok(ends.iter().zip(starts).map(stage).collect())

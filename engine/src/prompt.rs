@@ -7,11 +7,12 @@ use crate::model::Model;
 use gamut_loader::TemplateOptions;
 
 impl Unexpanded {
-    /// The token ids of `input`: of messages, by the checkpoint's template.
+    /// The token ids of `input`: of messages, by the checkpoint's template, and around the audio of
+    /// text what transformers' processor puts there.
     ///
     /// # Errors
-    /// If the template fails, the prompt is empty, has a token that the model does not know, or has
-    /// not one placeholder for each audio.
+    /// If the template fails, the prompt is empty, has a token that the model does not know, more
+    /// audio than it takes, or not one placeholder for each audio.
     pub(crate) fn new(
         model: &Model,
         input: &Input,
@@ -23,7 +24,7 @@ impl Unexpanded {
             let thinking = text.trim_end().ends_with("<think>");
             Ok((checkpoint.tokenizer().encode(text)?, thinking))
         };
-        let (ids, thinking) = match input {
+        let (mut ids, thinking) = match input {
             Input::Messages(messages, variables) => {
                 let options = TemplateOptions {
                     add_generation_prompt: true,
@@ -42,7 +43,24 @@ impl Unexpanded {
             let most = vocabulary - 1;
             return Err(Error::Parameter { name, found, most });
         }
-        let placeholder = model.config().audio_token_index;
+        if audio.is_empty() && model.config().audio.is_none() {
+            return Ok(Unexpanded {
+                ids,
+                thinking,
+                ..Unexpanded::default()
+            });
+        }
+        let how = model.audio()?;
+        let (found, most) = (audio.len(), how.max_clips.unwrap_or(usize::MAX));
+        if found > most {
+            let architecture = model.config().architecture.name();
+            return Err(Error::TooManyClips {
+                found,
+                architecture,
+                most,
+            });
+        }
+        let placeholder = how.token;
         let (found, expected) = (
             ids.iter().filter(|id| **id == placeholder).count(),
             audio.len(),
@@ -59,9 +77,16 @@ impl Unexpanded {
                 },
             });
         }
+        if let (Some([before, after]), false) = (how.around, matches!(input, Input::Tokens(_))) {
+            let spread = |id| match id == placeholder {
+                true => vec![before, id, after],
+                false => vec![id],
+            };
+            ids = ids.into_iter().flat_map(spread).collect();
+        }
         Ok(Unexpanded {
             ids,
-            placeholder,
+            placeholder: Some(placeholder),
             audio,
             thinking,
         })

@@ -1,4 +1,4 @@
-//! A conversation about some audio.
+//! A conversation.
 
 use crate::engine::Engine;
 use crate::error::{Error, SubmitError};
@@ -6,24 +6,25 @@ use crate::event::{Event, Finish};
 use crate::generation::{Answer, Completion, Generation};
 use crate::input::{AudioInput, Input, Request, Variables};
 use crate::sampling::SamplingParams;
-use gamut_loader::{Content, Message};
+use gamut_loader::Message;
 use std::ops::ControlFlow;
 
-/// A conversation about some audio. The engine's cache has the audio and what was said, so that a
+/// A conversation, about audio or not. The engine's cache has the audio and what was said, so that a
 /// further question costs little more than its own tokens and those of the answer before.
 #[derive(Clone, Debug)]
 pub struct Session {
     engine: Engine,
-    audio: AudioInput,
+    /// In the order of their places in the messages; those without one come with the next question.
+    audio: Vec<AudioInput>,
     messages: Vec<Message>,
     variables: Variables,
 }
 
 impl Session {
-    pub(crate) fn new(engine: Engine, audio: AudioInput) -> Session {
+    pub(crate) fn new(engine: Engine) -> Session {
         Session {
             engine,
-            audio,
+            audio: Vec::new(),
             messages: Vec::new(),
             variables: Variables::default(),
         }
@@ -32,6 +33,11 @@ impl Session {
     /// The conversation so far.
     pub fn messages(&self) -> &[Message] {
         &self.messages
+    }
+
+    /// Lets the model hear some audio, which comes with the next question, before its words.
+    pub fn hear(&mut self, audio: impl Into<AudioInput>) {
+        self.audio.push(audio.into());
     }
 
     /// Says something before the first question, as `system`.
@@ -58,11 +64,11 @@ impl Session {
         self.engine.submit(self.request(messages, params))
     }
 
-    /// The request of a conversation about the audio.
+    /// The request of a conversation about all that was heard.
     pub fn request(&self, messages: Vec<Message>, params: &SamplingParams) -> Request {
         let input = Input::Messages(messages, self.variables.clone());
         let mut request = Request::new(input).params(params.clone());
-        request.audio.push(self.audio.clone());
+        request.audio.clone_from(&self.audio);
         request
     }
 
@@ -99,12 +105,9 @@ impl Session {
         Ok(answer)
     }
 
-    /// The first question comes with the audio.
+    /// A question comes with what was heard since the one before.
     fn question(&self, text: &str) -> Message {
-        let has_audio = |message: &Message| matches!(message.content, Content::Parts(_));
-        match self.messages.iter().any(has_audio) {
-            true => Message::text("user", text),
-            false => Message::audio("user", text),
-        }
+        let places = self.messages.iter().map(Message::places).sum();
+        Message::about(self.audio.len().saturating_sub(places), "user", text)
     }
 }

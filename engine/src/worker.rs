@@ -7,7 +7,8 @@ use crate::engine::Stats;
 use crate::error::{Error, SubmitError};
 use crate::input::{AudioInput, load_file};
 use crate::mailbox::Bell;
-use crate::model::Model;
+use crate::model::{Ears, Model};
+use crate::plan::longest_clip;
 use crate::prefix::Key;
 use crate::scheduler::Limits;
 use gamut_kernels::{Device, Host};
@@ -165,19 +166,17 @@ pub(crate) fn spawn(
         reason: e.to_string(),
     };
     let (loads, incoming) = channel();
-    let config = model.config();
-    let longest = config.max_audio_seconds * gamut_frontend::SAMPLE_RATE as usize;
     let audio = AudioReader {
         shared: shared.clone(),
         host: host.clone(),
-        max_seconds: config.max_audio_seconds,
+        model: model.clone(),
     };
     let device = runner.device().clone();
     let core = Core::new(
         runner,
         limits,
         Box::new(ModelVocabulary(model.clone())),
-        (max_model_len, Model::audio_tokens(longest)),
+        (max_model_len, model.audio_tokens(longest_clip(model))),
     );
     let worker = Worker {
         shared: shared.clone(),
@@ -313,7 +312,8 @@ impl Worker {
 struct AudioReader {
     shared: Arc<Shared>,
     host: Arc<Host>,
-    max_seconds: usize,
+    /// A model of the same sizes as the one that the engine has.
+    model: Arc<Model>,
 }
 
 impl AudioReader {
@@ -372,9 +372,8 @@ impl AudioReader {
             };
             return Ok(loaded(clip, None));
         }
-        let decoded = self
-            .host
-            .install(|| load_file(&source, excerpt, self.max_seconds))?;
+        let most = self.model.audio()?.max_seconds;
+        let decoded = self.host.install(|| load_file(&source, excerpt, most))?;
         self.check(&decoded.samples)?;
         let clip = Clip {
             key,
@@ -386,13 +385,18 @@ impl AudioReader {
     /// Whether the model can hear these samples.
     fn check(&self, samples: &[f32]) -> Result<(), Error> {
         let rate = gamut_frontend::SAMPLE_RATE as usize;
-        let most = self.max_seconds;
+        let most = self.model.audio()?.max_seconds;
         let seconds = samples.len() as f64 / rate as f64;
         if samples.is_empty() {
             return Err(Error::EmptyClip);
         }
         if samples.len() > most.saturating_mul(rate) {
             return Err(Error::ClipTooLong { seconds, most });
+        }
+        let least = self.model.ears().map_or(1, Ears::shortest);
+        if samples.len() < least {
+            let samples = samples.len();
+            return Err(Error::ClipTooShort { samples, least });
         }
         match samples.iter().position(|sample| !sample.is_finite()) {
             Some(index) => Err(Error::NotFinite {

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::chat_template::ChatTemplate;
-use crate::config::Config;
+use crate::chat_template::{self, ChatTemplate};
+use crate::config::{Architecture, Config};
 use crate::error::Error;
 use crate::generation_config::GenerationConfig;
+use crate::processor_config;
 use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;
 
@@ -46,10 +47,13 @@ impl Checkpoint {
     pub fn open(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Checkpoint, Error> {
         let dir = dir.as_ref();
         let config_path = dir.join("config.json");
-        let config = Config::open(&config_path)?;
+        let mut config = Config::open(&config_path)?;
+        if let Some(audio) = &mut config.audio {
+            processor_config::apply(dir, audio)?;
+        }
         let tokenizer = Tokenizer::open(&dir.join("tokenizer.json"))?;
         check_tokens(&config_path, &config, &tokenizer)?;
-        let chat_template = ChatTemplate::open(dir)?;
+        let chat_template = ChatTemplate::open(dir, template_fallback(config.architecture))?;
         let generation_config =
             GenerationConfig::open(&dir.join("generation_config.json"), config.text.vocab_size)?;
         let said = generation_config.eos_token_id.as_ref();
@@ -119,6 +123,11 @@ impl fmt::Debug for Checkpoint {
     }
 }
 
+/// The template of checkpoints that come without one.
+fn template_fallback(architecture: Architecture) -> Option<&'static str> {
+    (architecture == Architecture::Qwen2Audio).then_some(chat_template::QWEN2_AUDIO)
+}
+
 /// Every token needs an embedding, and the placeholder must be a token.
 pub(crate) fn check_tokens(
     path: &Path,
@@ -133,20 +142,23 @@ pub(crate) fn check_tokens(
     };
     let (rows, tokens) = (config.text.vocab_size, tokenizer.vocab_size());
     if rows < tokens {
+        let key = match config.audio {
+            Some(_) => "text_config.vocab_size",
+            None => "vocab_size",
+        };
         let expected = format!("at least the tokenizer's size, {tokens}");
-        return Err(invalid(
-            "text_config.vocab_size",
-            rows.to_string(),
-            expected,
-        ));
+        return Err(invalid(key, rows.to_string(), expected));
     }
-    if tokenizer.id_to_token(config.audio_token_index).is_none() {
+    let placeholder = config.audio.as_ref().map(|audio| audio.token);
+    if let Some(id) = placeholder
+        && tokenizer.id_to_token(id).is_none()
+    {
+        let key = match config.architecture {
+            Architecture::AudioFlamingo3 | Architecture::MusicFlamingo => "audio_token_id",
+            _ => "audio_token_index",
+        };
         let expected = format!("a token of the tokenizer, which has {tokens}");
-        return Err(invalid(
-            "audio_token_index",
-            config.audio_token_index.to_string(),
-            expected,
-        ));
+        return Err(invalid(key, id.to_string(), expected));
     }
     Ok(())
 }

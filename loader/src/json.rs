@@ -66,6 +66,34 @@ impl<'a> Section<'a> {
         self.size_of(key, self.required(key)?, range)
     }
 
+    /// As [`Section::size`], or `default` where the key is absent, if there is one.
+    pub(crate) fn size_or(
+        &self,
+        key: &str,
+        default: Option<usize>,
+        range: RangeInclusive<usize>,
+    ) -> Result<usize, Error> {
+        match (self.optional(key), default) {
+            (None, Some(default)) => Ok(default),
+            _ => self.size(key, range),
+        }
+    }
+
+    /// Which of two names of one key is there, the first one where none is.
+    ///
+    /// # Errors
+    /// If both are, with different values.
+    pub(crate) fn spelling<'k>(&self, name: &'k str, other: &'k str) -> Result<&'k str, Error> {
+        match (self.optional(name), self.optional(other)) {
+            (Some(value), Some(same)) if value != same => {
+                let expected = format!("{}, {same}, or absent", self.dotted(other));
+                Err(self.invalid(name, value, expected))
+            }
+            (None, Some(_)) => Ok(other),
+            _ => Ok(name),
+        }
+    }
+
     /// An optional integer within `range`.
     pub(crate) fn optional_size(
         &self,

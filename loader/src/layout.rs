@@ -1,20 +1,28 @@
 //! Every tensor of a checkpoint, by name and shape, as the config determines them.
 //!
-//! With `d` the experts' width and `D` the decoder's:
+//! With `d` the encoders' width and `D` the decoder's:
 //!
-//! | part | names | holds |
-//! |---|---|---|
-//! | experts | `temporal_expert.*`, `global_expert.*` | a Whisper encoder each: `conv1`, `conv2`, `embed_positions`, `layers.N.*`, `layer_norm` |
-//! | fusion | `fusion.extractor.*`, `fusion.injector.*` | attention with `q_norm` and `kv_norm` before it |
-//! | | `fusion.gate.*` | `[d, 2d]`, or `[1, 2d]` where the gate is per token |
-//! | | `fusion.ffn_norm.*`, `fusion.fc1.*`, `fusion.fc2.*` | the feed-forward network |
-//! | projector | `projector.linear_1.*`, `projector.linear_2.*` | `[hidden, d]`, `[D, hidden]` |
-//! | decoder | `language_model.model.*` | Qwen3 |
-//! | | `language_model.lm_head.weight` | `[vocab, D]`, absent when tied to the embeddings |
+//! | family | part | names | holds |
+//! |---|---|---|---|
+//! | GaMMA | experts | `temporal_expert.*`, `global_expert.*` | a Whisper encoder each: `conv1`, `conv2`, `embed_positions`, `layers.N.*`, `layer_norm` |
+//! | | fusion | `fusion.extractor.*`, `fusion.injector.*` | attention with `q_norm` and `kv_norm` before it |
+//! | | | `fusion.gate.*` | `[d, 2d]`, or `[1, 2d]` where the gate is per token |
+//! | | | `fusion.ffn_norm.*`, `fusion.fc1.*`, `fusion.fc2.*` | the feed-forward network |
+//! | | projector | `projector.linear_1.*`, `projector.linear_2.*` | `[hidden, d]`, `[D, hidden]` |
+//! | Qwen2-Audio, Flamingos | tower | `audio_tower.*` | a Whisper encoder |
+//! | Qwen2-Audio | projector | `multi_modal_projector.linear.*` | `[D, d]` |
+//! | Flamingos | projector | `multi_modal_projector.linear_1.*`, `.linear_2.*` | `[D, d]`, `[D, D]` |
+//! | all that hear | decoder | `language_model.model.*`, `language_model.lm_head.weight` | a Qwen2 or Qwen3 decoder, `[vocab, D]` |
+//! | decoders alone | | `model.*`, `lm_head.weight` | the same |
 //!
-//! Attention has no key bias in the experts and the fusion, and no bias at all in the decoder.
+//! `lm_head` is absent where it is tied to the embeddings. Attention has no key bias in the encoders
+//! and the fusion. In the decoder, Qwen2 has biases on queries, keys and values, and Qwen3 a norm of
+//! each head of queries and keys instead.
 
-use crate::config::{Config, ExpertConfig, Gate, TextConfig};
+use crate::config::{
+    Architecture, AudioEncoderConfig, Config, EncoderConfig, GammaConfig, Gate, TextConfig,
+    TowerConfig, TowerProjector,
+};
 
 /// One tensor that a checkpoint must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,16 +54,30 @@ pub enum Role {
     Output,
 }
 
-/// All tensors of the layout, in the order of the model page: experts, fusion, projector, decoder.
+impl Architecture {
+    /// Where the decoder is in the tree of names; empty for its root.
+    pub fn decoder_scope(self) -> &'static str {
+        match self {
+            Architecture::Qwen2 | Architecture::Qwen3 => "",
+            _ => "language_model",
+        }
+    }
+}
+
+/// All tensors of the layout, in the order of the forward pass.
 pub fn tensors(config: &Config) -> Vec<TensorSpec> {
     let mut out = Layout { specs: Vec::new() };
-    out.expert("temporal_expert", &config.temporal);
-    out.expert("global_expert", &config.global);
-    out.fusion(config);
-    let (d, hidden) = (config.temporal.d_model, config.projector.hidden_size);
-    out.linear("projector.linear_1", hidden, d);
-    out.linear("projector.linear_2", config.text.hidden_size, hidden);
-    out.decoder("language_model", &config.text);
+    let text = &config.text;
+    match config.audio.as_ref().map(|audio| &audio.encoder) {
+        Some(AudioEncoderConfig::Gamma(gamma)) => out.gamma(gamma, text.hidden_size),
+        Some(AudioEncoderConfig::Tower(tower)) => out.tower(tower, text.hidden_size),
+        None => {}
+    }
+    let prefix = match config.architecture.decoder_scope() {
+        "" => String::new(),
+        scope => format!("{scope}."),
+    };
+    out.decoder(&prefix, text);
     out.specs
 }
 
@@ -107,7 +129,33 @@ impl Layout {
         self.linear(&format!("{name}.out_proj"), d, d);
     }
 
-    fn expert(&mut self, name: &str, config: &ExpertConfig) {
+    fn gamma(&mut self, config: &GammaConfig, out: usize) {
+        let (d, hidden) = (config.temporal.d_model, config.projector.hidden_size);
+        self.encoder("temporal_expert", &config.temporal);
+        self.encoder("global_expert", &config.global);
+        self.fusion(config);
+        self.linear("projector.linear_1", hidden, d);
+        self.linear("projector.linear_2", out, hidden);
+    }
+
+    fn tower(&mut self, config: &TowerConfig, out: usize) {
+        let d = config.encoder.d_model;
+        self.encoder("audio_tower", &config.encoder);
+        match config.projector {
+            TowerProjector::Linear => self.linear("multi_modal_projector.linear", out, d),
+            TowerProjector::Mlp { bias } => {
+                for (layer, inputs) in [("linear_1", d), ("linear_2", out)] {
+                    let layer = format!("multi_modal_projector.{layer}");
+                    self.matrix(&layer, out, inputs);
+                    if bias {
+                        self.bias(&layer, out);
+                    }
+                }
+            }
+        }
+    }
+
+    fn encoder(&mut self, name: &str, config: &EncoderConfig) {
         let (d, ffn) = (config.d_model, config.encoder_ffn_dim);
         self.convolution(&format!("{name}.conv1"), d, config.num_mel_bins);
         self.convolution(&format!("{name}.conv2"), d, d);
@@ -128,7 +176,7 @@ impl Layout {
         self.layer_norm(&format!("{name}.layer_norm"), d);
     }
 
-    fn fusion(&mut self, config: &Config) {
+    fn fusion(&mut self, config: &GammaConfig) {
         let (d, ffn) = (config.temporal.d_model, config.fusion.ffn_dim);
         for direction in ["fusion.extractor", "fusion.injector"] {
             self.layer_norm(&format!("{direction}.q_norm"), d);
@@ -145,7 +193,8 @@ impl Layout {
         self.linear("fusion.fc2", d, ffn);
     }
 
-    fn decoder(&mut self, name: &str, config: &TextConfig) {
+    /// A decoder whose names begin with `prefix`.
+    fn decoder(&mut self, prefix: &str, config: &TextConfig) {
         let (d, ffn) = (config.hidden_size, config.intermediate_size);
         let queries = config.num_attention_heads * config.head_dim;
         let keys = config.num_key_value_heads * config.head_dim;
@@ -156,27 +205,33 @@ impl Layout {
             Role::Embedding
         };
         self.push(
-            format!("{name}.model.embed_tokens.weight"),
+            format!("{prefix}model.embed_tokens.weight"),
             &table,
             embedding,
         );
         for layer in 0..config.num_hidden_layers {
-            let layer = format!("{name}.model.layers.{layer}");
+            let layer = format!("{prefix}model.layers.{layer}");
             self.rms_norm(&format!("{layer}.input_layernorm"), d);
-            self.matrix(&format!("{layer}.self_attn.q_proj"), queries, d);
-            self.matrix(&format!("{layer}.self_attn.k_proj"), keys, d);
-            self.matrix(&format!("{layer}.self_attn.v_proj"), keys, d);
+            for (name, rows) in [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)] {
+                let name = format!("{layer}.self_attn.{name}");
+                self.matrix(&name, rows, d);
+                if config.qkv_bias {
+                    self.bias(&name, rows);
+                }
+            }
             self.matrix(&format!("{layer}.self_attn.o_proj"), d, queries);
-            self.rms_norm(&format!("{layer}.self_attn.q_norm"), config.head_dim);
-            self.rms_norm(&format!("{layer}.self_attn.k_norm"), config.head_dim);
+            if config.qk_norm {
+                self.rms_norm(&format!("{layer}.self_attn.q_norm"), config.head_dim);
+                self.rms_norm(&format!("{layer}.self_attn.k_norm"), config.head_dim);
+            }
             self.rms_norm(&format!("{layer}.post_attention_layernorm"), d);
             self.matrix(&format!("{layer}.mlp.gate_proj"), ffn, d);
             self.matrix(&format!("{layer}.mlp.up_proj"), ffn, d);
             self.matrix(&format!("{layer}.mlp.down_proj"), d, ffn);
         }
-        self.rms_norm(&format!("{name}.model.norm"), d);
+        self.rms_norm(&format!("{prefix}model.norm"), d);
         if !config.tie_word_embeddings {
-            self.push(format!("{name}.lm_head.weight"), &table, Role::Output);
+            self.push(format!("{prefix}lm_head.weight"), &table, Role::Output);
         }
     }
 }

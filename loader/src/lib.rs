@@ -10,6 +10,7 @@
 //! | `tokenizer.json`, byte-level | [`Tokenizer`] | yes |
 //! | `chat_template.jinja`, or a key in `tokenizer_config.json` | [`ChatTemplate`] | yes |
 //! | `tokenizer_config.json` | variables of the template, such as `eos_token`, an end token if no other file names one | no |
+//! | `processor_config.json`, `preprocessor_config.json` | checked: audio has to be prepared as Whisper's is; the longest clip | no |
 //! | `generation_config.json` | [`GenerationConfig`]: defaults for sampling, end tokens | no |
 //!
 //! The tensors and their names are listed in [`layout`]. [`synthetic`] writes random checkpoints of
@@ -23,15 +24,16 @@
 //! synthetic::write(dir.path(), &synthetic::SyntheticOptions::default())?;
 //!
 //! let checkpoint = Checkpoint::open(dir.path(), &OpenOptions::default())?;
-//! let d = checkpoint.config().temporal.d_model;
-//! let expert = checkpoint.weights().scope("temporal_expert");
-//! let bias = expert.scope("layers").scope(0).tensor("fc2.bias", &[d])?;
-//! assert_eq!(bias.data.len(), d * bias.dtype.size());
+//! let d = checkpoint.config().text.hidden_size;
+//! let decoder = checkpoint.weights().scope("language_model").scope("model");
+//! let norm = decoder.scope("layers").scope(0).tensor("input_layernorm.weight", &[d])?;
+//! assert_eq!(norm.data.len(), d * norm.dtype.size());
 //!
 //! let messages = [Message::audio("user", "When does the chorus start?")];
 //! let prompt = checkpoint.chat_template().render(&messages, &TemplateOptions::default())?;
 //! let tokens = checkpoint.tokenizer().encode(&prompt)?;
-//! assert!(tokens.contains(&checkpoint.config().audio_token_index));
+//! let audio = checkpoint.config().audio.as_ref().expect("a model that hears");
+//! assert!(tokens.contains(&audio.token));
 //! # Ok(())
 //! # }
 //! ```
@@ -54,6 +56,7 @@ mod file;
 mod generation_config;
 mod json;
 pub mod layout;
+mod processor_config;
 mod safetensors;
 pub mod synthetic;
 mod tokenizer;
@@ -62,7 +65,8 @@ mod weights;
 pub use chat_template::{ChatTemplate, Content, Message, Part, TemplateOptions};
 pub use checkpoint::{Checkpoint, OpenOptions};
 pub use config::{
-    Activation, Config, ExpertConfig, FusionConfig, Gate, ProjectorConfig, TextConfig,
+    Activation, Architecture, AudioConfig, AudioEncoderConfig, Config, EncoderConfig, FusionConfig,
+    GammaConfig, Gate, ProjectorConfig, TextConfig, TimeRotation, TowerConfig, TowerProjector,
 };
 pub use error::Error;
 pub use generation_config::GenerationConfig;

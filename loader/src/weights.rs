@@ -297,7 +297,7 @@ impl Weights {
         Ok((located, dtype))
     }
 
-    /// The tensors whose names begin with `prefix` and a dot.
+    /// The tensors whose names begin with `prefix` and a dot; of an empty one, all.
     pub fn scope(&self, prefix: impl Display) -> Scope<'_> {
         Scope {
             weights: self,
@@ -333,6 +333,7 @@ impl Weights {
 #[derive(Clone)]
 pub struct Scope<'w> {
     weights: &'w Weights,
+    /// Empty at the root.
     prefix: String,
 }
 
@@ -341,20 +342,25 @@ impl<'w> Scope<'w> {
     pub fn scope(&self, name: impl Display) -> Scope<'w> {
         Scope {
             weights: self.weights,
-            prefix: format!("{}.{name}", self.prefix),
+            prefix: self.full(name),
         }
     }
 
     /// The tensor `name` under this scope; errors as [`Weights::get`].
     pub fn tensor(&self, name: &str, expected: &[usize]) -> Result<Tensor, Error> {
-        self.weights
-            .get(&format!("{}.{name}", self.prefix), expected)
+        self.weights.get(&self.full(name), expected)
     }
 
     /// What computes the tensor `name` under this scope; as [`Weights::elements`].
     pub fn elements(&self, name: &str, expected: &[usize]) -> Result<Option<Elements>, Error> {
-        self.weights
-            .elements(&format!("{}.{name}", self.prefix), expected)
+        self.weights.elements(&self.full(name), expected)
+    }
+
+    fn full(&self, name: impl Display) -> String {
+        match &*self.prefix {
+            "" => name.to_string(),
+            prefix => format!("{prefix}.{name}"),
+        }
     }
 }
 

@@ -100,7 +100,7 @@ fn a_synthetic_checkpoint_opens_in_full() {
     assert_eq!(weights.total_bytes(), 2 * elements as u64);
 
     let tokenizer = checkpoint.tokenizer();
-    let audio = checkpoint.config().audio_token_index;
+    let audio = checkpoint.config().audio.as_ref().unwrap().token;
     assert_eq!(tokenizer.id_to_token(audio).as_deref(), Some("<|AUDIO|>"));
     let eos = checkpoint.generation_config().eos_token_id.clone().unwrap();
     let names: Vec<_> = eos

@@ -10,7 +10,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gamut_loader::synthetic::{demo_config, tokenizer_json};
-use gamut_loader::{ChatTemplate, Config, Message, TemplateOptions, Tokenizer, Weights};
+use gamut_loader::{
+    AudioEncoderConfig, ChatTemplate, Config, Message, TemplateOptions, Tokenizer, Weights,
+};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use safetensors::tensor::TensorInfo;
@@ -254,10 +256,13 @@ proptest! {
                 let text = &config.text;
                 prop_assert_eq!(text.num_attention_heads % text.num_key_value_heads, 0);
                 prop_assert_eq!(text.head_dim % 2, 0);
-                prop_assert!((config.audio_token_index as usize) < text.vocab_size);
-                for expert in [&config.temporal, &config.global] {
-                    prop_assert_eq!(expert.d_model % expert.encoder_attention_heads, 0);
-                    prop_assert_eq!(expert.d_model % config.fusion.num_attention_heads, 0);
+                let audio = config.audio.as_ref();
+                prop_assert!(audio.is_none_or(|audio| (audio.token as usize) < text.vocab_size));
+                if let Some(AudioEncoderConfig::Gamma(gamma)) = audio.map(|audio| &audio.encoder) {
+                    for expert in [&gamma.temporal, &gamma.global] {
+                        prop_assert_eq!(expert.d_model % expert.encoder_attention_heads, 0);
+                        prop_assert_eq!(expert.d_model % gamma.fusion.num_attention_heads, 0);
+                    }
                 }
             }
             Err(error) => prop_assert!(error.to_string().starts_with("dir/config.json: "), "{error}"),

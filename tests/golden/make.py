@@ -14,8 +14,9 @@ import checkpoint
 import numpy as np
 import torch
 from clip import clip
+from families import FamilyOracle
 from hashes import fnv1a
-from oracle import STAGES, Oracle, load_weights, relative_error
+from oracle import Oracle, load_weights, relative_error
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -44,22 +45,36 @@ def weights_digest(directory: Path) -> int:
     return fnv1a(b"".join(name.encode() + w.flatten().view(torch.uint8).numpy().tobytes() for name, w in tensors))
 
 
-def collapse(tokens: Tensor, placeholder: int) -> tuple[Tensor, Tensor]:
-    """The prompt with its run of placeholders as a single one, and that run's [start, length]."""
-    at = (tokens == placeholder).nonzero().flatten()
-    start, length = int(at[0]), len(at)
-    return torch.cat((tokens[: start + 1], tokens[start + length :])), torch.tensor([start, length])
+def collapse(tokens: Tensor, placeholder: int | None) -> tuple[Tensor, Tensor]:
+    """The prompt with each run of placeholders as a single one, and the runs' starts and lengths in turn."""
+    kept, runs = [], []
+    for position, token in enumerate(tokens.tolist()):
+        if token == placeholder and runs and sum(runs[-1]) == position:
+            runs[-1][1] += 1
+            continue
+        if token == placeholder:
+            runs.append([position, 1])
+        kept.append(token)
+    return torch.tensor(kept), torch.tensor(runs, dtype=torch.int64).flatten()
+
+
+def integers(case: dict) -> list[np.ndarray]:
+    """The clips' samples."""
+    return [clip(**arguments) for arguments in case["clips"]]
 
 
 def golden(case: dict, directory: Path) -> dict[str, Tensor]:
-    samples = clip(**case["clip"]).astype(np.float32) / 32768
-    exact = Oracle(directory, torch.float64).run(samples, case["prompt"], case["tokens"])
-    single = Oracle(directory, torch.float32).run(samples, case["prompt"], case["tokens"])
+    clips = [samples.astype(np.float32) / 32768 for samples in integers(case)]
+    config = json.loads((directory / "config.json").read_text())
+    oracle = Oracle if config["model_type"] == "gamma" else FamilyOracle
+    exact, single = (
+        oracle(directory, dtype).run(clips, case["messages"], case["tokens"]) for dtype in (torch.float64, torch.float32)
+    )
 
     out = {"tokens": exact["tokens"], "margins": exact["margins"].float()}
-    placeholder = json.loads((directory / "config.json").read_text())["audio_token_index"]
+    placeholder = config.get("audio_token_index", config.get("audio_token_id"))
     out["prompt_tokens"], out["prompt_audio"] = collapse(exact["prompt_tokens"], placeholder)
-    for name in STAGES:
+    for name in sorted(exact.keys() - out.keys()):
         whole, rounded = as_rows(exact[name]), as_rows(single[name])
         rows = slice(None)
         if name != "logits":
@@ -87,10 +102,11 @@ def main():
         tensors = golden(case, directory)
         digests = {
             "weights": f"{weights_digest(directory):016x}",
-            "clip": f"{fnv1a(clip(**case['clip']).astype('<i2').tobytes()):016x}",
+            "clip": f"{fnv1a(b''.join(samples.astype('<i2').tobytes() for samples in integers(case))):016x}",
         }
         save_file(tensors, HERE / f"{name}.safetensors", metadata=digests)
-        errors = " ".join(f"{stage} {tensors[f'{stage}.f32_error'][1]:.1e}" for stage in STAGES)
+        stages = sorted(key.removesuffix(".f32_error") for key in tensors if key.endswith(".f32_error"))
+        errors = " ".join(f"{stage} {tensors[f'{stage}.f32_error'][1]:.1e}" for stage in stages)
         margin = tensors["margins"].min()
         print(f"{name}: {time.monotonic() - started:.0f} s, least margin {margin:.4f}, f32 error {errors}")
 

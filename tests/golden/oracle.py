@@ -110,7 +110,7 @@ def under(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 class Oracle:
-    """One checkpoint in f64 or f32. `run` answers one question about one clip and returns every stage."""
+    """One checkpoint in f64 or f32. `run` answers one conversation about one clip and returns every stage."""
 
     def __init__(self, directory: Path, dtype: torch.dtype):
         self.directory = directory
@@ -179,16 +179,14 @@ class Oracle:
         windows = [expert(window.unsqueeze(0)).last_hidden_state[0] for window in mel]
         return torch.cat([w.unflatten(0, (-1, 2)).mean(1) for w in windows])[:tokens]
 
-    def prompt_tokens(self, question: str, audio_tokens: int) -> list[int]:
-        """The first turn as the checkpoint's own template and tokenizer write it, its placeholder expanded."""
+    def prompt_tokens(self, messages: list[dict], audio_tokens: int) -> list[int]:
+        """The conversation as the checkpoint's own template and tokenizer write it, its placeholder expanded."""
         template = self.directory / "chat_template.jinja"
         if template.exists():
             source = template.read_text()
         else:
             source = json.loads((self.directory / "tokenizer_config.json").read_text())["chat_template"]
-        content = [{"type": "audio"}, {"type": "text", "text": question}]
-        conversation = [{"role": "user", "content": content}]
-        rendered, _ = render_jinja_template([conversation], chat_template=source, add_generation_prompt=True)
+        rendered, _ = render_jinja_template([messages], chat_template=source, add_generation_prompt=True)
         tokenizer = Tokenizer.from_file(str(self.directory / "tokenizer.json"))
         ids = tokenizer.encode(rendered[0], add_special_tokens=False).ids
         placeholder = self.config["audio_token_index"]
@@ -216,10 +214,11 @@ class Oracle:
         return logits[0], torch.stack(tokens), torch.stack(margins)
 
     @torch.inference_mode()
-    def run(self, samples: np.ndarray, question: str, max_tokens: int) -> dict[str, Tensor]:
-        """Every stage of the model page by its name, and `margins`. `samples` are 16 kHz mono in [-1, 1]."""
+    def run(self, clips: list[np.ndarray], messages: list[dict], max_tokens: int) -> dict[str, Tensor]:
+        """Every stage of the model page by its name, and `margins`. The one clip is 16 kHz mono in [-1, 1]."""
+        [samples] = clips
         count = math.ceil(len(samples) / SAMPLES_PER_TOKEN)
-        ids = self.prompt_tokens(question, count)
+        ids = self.prompt_tokens(messages, count)
         stages = {}
         stages["mel"] = log_mel(samples, self.config["temporal_config"]["num_mel_bins"], self.dtype)
         stages["temporal"] = self.encode(self.temporal, stages["mel"], count)
@@ -253,7 +252,9 @@ def main():
     if rate != SAMPLE_RATE or samples.ndim != 1:
         parser.error(f"{args.clip}: {rate} Hz, {samples.ndim} dimensions; expected {SAMPLE_RATE} Hz mono")
     dtype = {"f64": torch.float64, "f32": torch.float32}[args.dtype]
-    stages = Oracle(args.checkpoint, dtype).run(samples, args.prompt, args.max_tokens)
+    content = [{"type": "audio"}, {"type": "text", "text": args.prompt}]
+    messages = [{"role": "user", "content": content}]
+    stages = Oracle(args.checkpoint, dtype).run([samples], messages, args.max_tokens)
     if args.out:
         save_file({n: s.float() if s.is_floating_point() else s for n, s in stages.items()}, args.out)
     if args.compare:

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use gamut_loader::synthetic::{self, SyntheticOptions};
-use gamut_loader::{DType, Error, Weights};
+use gamut_loader::{DType, Error, Message, Weights};
 use serde::Deserialize;
 
 /// The folder of the golden files.
@@ -25,13 +25,13 @@ pub struct Case {
     pub shards: usize,
     /// The seed of the weights.
     pub seed: u64,
-    /// The clip to ask about.
-    pub clip: Clip,
-    /// The question.
-    pub prompt: String,
+    /// The clips, in the order of their places.
+    pub clips: Vec<Clip>,
+    /// The conversation.
+    pub messages: Vec<Message>,
     /// How many tokens to generate.
     pub tokens: usize,
-    /// `config.json`, but for `audio_token_index`.
+    /// `config.json`, but for the ids of the audio's tokens.
     pub config: serde_json::Value,
 }
 

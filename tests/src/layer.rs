@@ -115,7 +115,7 @@ impl AttentionLayer {
     pub fn attended(&self, cx: &Context, batch: &Batch<'_>, kv: &mut KvCache) -> Result<Tensor> {
         let x = embed(cx, &self.table, None, batch.sources())?;
         let qkv = gemm_f32(cx, &x, &self.qkv)?;
-        let q = rope_kv(cx, &qkv, batch, &self.norm, &self.rope, kv, 0)?;
+        let q = rope_kv(cx, &qkv, batch, Some(&self.norm), &self.rope, kv, 0)?;
         attention_paged(cx, &q, batch, kv, 0)
     }
 }

@@ -53,7 +53,7 @@ fn roomy(options: &EngineOptions) -> EngineOptions {
 }
 
 fn request(random: &mut Random, model: &Model, most: usize) -> Request {
-    let placeholder = model.config().audio_token_index;
+    let placeholder = model.audio_token().unwrap();
     let kind = random.below(2);
     let len = 1 + random.below(150);
     let mut ids: Vec<u32> = (0..len)
@@ -339,9 +339,7 @@ fn what_cannot_be_done_is_told() {
     assert!(fails(long).starts_with("the prompt has 512 tokens (0 of them audio)"));
     let unknown = Request::new(Input::Tokens(vec![1 << 30]));
     assert!(fails(unknown).starts_with("token of the prompt is 1073741824, expected at most"));
-    let missing = Request::new(Input::Tokens(vec![
-        engine.model().config().audio_token_index,
-    ]));
+    let missing = Request::new(Input::Tokens(vec![engine.model().audio_token().unwrap()]));
     assert!(fails(missing).contains("1 times, expected 0"));
     let mut many = ask("?", 1);
     many.params.n = 4;
@@ -380,11 +378,11 @@ fn songs_stay_while_somebody_keeps_them() {
     // With another one there would be no room for the longest clip.
     let most = engine.stats().audio_blocks;
     assert!(engine.stats().audio_blocks_used > 0 && most > 0);
-    let answer = engine
-        .session(kept)
-        .ask("What?", &ask("", 3).params, &mut |_| {
-            std::ops::ControlFlow::Continue(())
-        });
+    let mut session = engine.session();
+    session.hear(kept);
+    let answer = session.ask("What?", &ask("", 3).params, &mut |_| {
+        std::ops::ControlFlow::Continue(())
+    });
     assert!(answer.unwrap().usage.stages.is_empty());
 }
 

@@ -228,7 +228,7 @@ fn decoder(bench: &Bench, start: usize, rows: usize, generated: bool) -> Vec<Mea
     bench.run(|cx| {
         let mut kv = KvCache::new(cx, 1, pages.len(), KV_HEADS, HEAD_DIM)?;
         let all = [sequence(0, start + rows, false)];
-        let q = rope_kv(cx, &qkv, &cx.batch(&all)?, &norm, &rope, &mut kv, 0)?;
+        let q = rope_kv(cx, &qkv, &cx.batch(&all)?, Some(&norm), &rope, &mut kv, 0)?;
         let last = [sequence(start, rows, generated)];
         attention_paged(cx, q.rows_from(start, rows), &cx.batch(&last)?, &kv, 0).map(drop)
     })

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
 use gamut_engine::{DType, DeviceChoice, EngineOptions, Inspection, Model};
+use gamut_loader::Message;
 use gamut_loader::synthetic::{self, SyntheticOptions};
 use gamut_tests::nvrtc::NEWEST;
 use serde_json::{Value, json};
@@ -29,7 +30,16 @@ fn inspect(model: Model, device: DeviceChoice, dtype: DType) -> Inspection {
         ..EngineOptions::default()
     };
     let samples: Vec<f32> = (0..8_000).map(|i| (i as f32 * 0.05).sin() * 0.3).collect();
-    Inspection::run(&model, &options, &samples, "What?", 2, &mut |_, _, _| {}).unwrap()
+    let question = vec![Message::audio("user", "What?")];
+    Inspection::run(
+        &model,
+        &options,
+        &[&samples],
+        question,
+        2,
+        &mut |_, _, _| {},
+    )
+    .unwrap()
 }
 
 #[test]

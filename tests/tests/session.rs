@@ -32,7 +32,8 @@ fn ask(engine: &Engine, params: &SamplingParams, last: usize) -> Answer {
             false => ControlFlow::Continue(()),
         }
     };
-    let mut session = engine.session(AudioInput::Samples([0.1; 16_000].into()));
+    let mut session = engine.session();
+    session.hear(AudioInput::Samples([0.1; 16_000].into()));
     let answer = session.ask("What?", params, listener).unwrap();
     let told = session.messages().len();
     assert_eq!(told == 0, answer.finish == Some(Finish::Cancelled));

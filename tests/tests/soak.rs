@@ -189,7 +189,7 @@ impl Client<'_> {
     }
 
     fn request(&mut self) -> Request {
-        let placeholder = self.engine.model().config().audio_token_index;
+        let placeholder = self.engine.model().audio_token().unwrap();
         let mut audio = Vec::new();
         let input = match self.random.below(4) {
             0 => Input::Text(self.words()),
@@ -285,7 +285,8 @@ impl Client<'_> {
 
     fn talk(&mut self) {
         let audio = self.sound();
-        let mut session = self.engine.session(audio);
+        let mut session = self.engine.session();
+        session.hear(audio);
         for _ in 0..2 {
             let (words, params) = (self.words(), self.params());
             let mut patience = self.random.below(40);
@@ -320,7 +321,7 @@ impl Client<'_> {
 
     /// Asks what cannot be answered.
     fn ask_in_vain(&mut self) {
-        let placeholder = self.engine.model().config().audio_token_index;
+        let placeholder = self.engine.model().audio_token().unwrap();
         let bytes = |data: &[u8]| AudioInput::Bytes {
             name: "upload".to_owned(),
             data: data.into(),

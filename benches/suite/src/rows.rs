@@ -10,7 +10,7 @@ use gamut_kernels::ops::{
     sample,
 };
 use gamut_kernels::{Context, History, KvCache, Linear, PAGE, Sampling, Sequence, Tensor, Weight};
-use gamut_loader::{Config, TextConfig};
+use gamut_loader::{AudioEncoderConfig, Config, GammaConfig, TextConfig};
 use serde_json::json;
 
 /// Samples of a window, a second, and from one frame of the spectrogram to the next.
@@ -21,13 +21,16 @@ const SAMPLES: (usize, usize, usize) = (480_000, 16_000, 160);
 /// # Errors
 /// If the model has no such spectrogram.
 pub(crate) fn rows(config: &Config, sizes: &Sizes) -> Result<Vec<Row>> {
-    let mut rows = vec![mel(config, sizes)?];
-    let mut windows = vec![1, sizes.windows];
-    windows.dedup();
-    for windows in windows {
-        rows.extend(expert(config, sizes, windows));
+    let mut rows = Vec::new();
+    if let Some(AudioEncoderConfig::Gamma(gamma)) = config.audio.as_ref().map(|a| &a.encoder) {
+        rows.push(mel(gamma, sizes)?);
+        let mut windows = vec![1, sizes.windows];
+        windows.dedup();
+        for windows in windows {
+            rows.extend(expert(gamma, sizes, windows));
+        }
+        rows.extend(fusion(gamma, config.text.hidden_size, sizes));
     }
-    rows.extend(fusion(config, sizes));
     rows.extend(prefill(&config.text, sizes));
     for batch in sizes.batches {
         rows.extend(decode(&config.text, sizes, batch));
@@ -35,7 +38,7 @@ pub(crate) fn rows(config: &Config, sizes: &Sizes) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn mel(config: &Config, sizes: &Sizes) -> Result<Row> {
+fn mel(config: &GammaConfig, sizes: &Sizes) -> Result<Row> {
     let (bins, seconds) = (config.temporal.num_mel_bins, sizes.seconds);
     let samples = noise(seconds * SAMPLES.1);
     let windows = samples.len().div_ceil(SAMPLES.0);
@@ -51,7 +54,7 @@ fn mel(config: &Config, sizes: &Sizes) -> Result<Row> {
 }
 
 /// A layer of an expert over the frames of some windows; the stem takes one window.
-fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
+fn expert(config: &GammaConfig, sizes: &Sizes, windows: usize) -> Vec<Row> {
     let config = &config.temporal;
     let (d, ffn, heads) = (
         config.d_model,
@@ -73,7 +76,7 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
                     positions: weight(frames, d, 0.1),
                 };
                 let mel = cx.upload_f32(&noise(bins * 2 * frames), 2 * frames)?;
-                bench.run(cx, &mut || done(conv_stem(cx, &mel, &stem)))
+                bench.run(cx, &mut || done(conv_stem(cx, &mel, &stem, frames)))
             },
         ));
     }
@@ -124,10 +127,10 @@ fn expert(config: &Config, sizes: &Sizes, windows: usize) -> Vec<Row> {
 }
 
 /// The fusion network and the projector over the song's tokens.
-fn fusion(config: &Config, sizes: &Sizes) -> Vec<Row> {
+fn fusion(config: &GammaConfig, out: usize, sizes: &Sizes) -> Vec<Row> {
     let (n, d, ffn) = (sizes.tokens, config.temporal.d_model, config.fusion.ffn_dim);
     let heads = config.fusion.num_attention_heads;
-    let (hidden, out) = (config.projector.hidden_size, config.text.hidden_size);
+    let hidden = config.projector.hidden_size;
     let torch = json!({
         "op": "attention", "batch": 2, "heads": heads, "kv_heads": heads,
         "queries": n, "keys": n, "head_dim": d / heads, "causal": false,
@@ -334,7 +337,7 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
             let (sequences, norm) = (sequences(span, &tables), norm());
             let batch = cx.batch(&sequences)?;
             bench.run(cx, &mut || {
-                done(rope_kv(cx, &qkv, &batch, &norm, &rope, &mut cache, 0))
+                done(rope_kv(cx, &qkv, &batch, Some(&norm), &rope, &mut cache, 0))
             })
         }),
         Row::new(
@@ -357,7 +360,7 @@ fn layer(text: &TextConfig, place: &str, span: Spans) -> Vec<Row> {
                         };
                         let whole = [sequence];
                         let batch = cx.batch(&whole)?;
-                        rope_kv(cx, &qkv, &batch, &norm, &rope, &mut cache, 0)?;
+                        rope_kv(cx, &qkv, &batch, Some(&norm), &rope, &mut cache, 0)?;
                     }
                 }
                 let x = normal(cx, rows, q)?;

@@ -24,7 +24,7 @@ pub(super) fn run(args: &BenchArgs, model: &Arc<Model>) -> Result<(), Error> {
         }
         (None, seconds) => seconds.map(|seconds| noise(model, seconds)),
     };
-    let audio = samples.as_ref().map_or(0, |s| Model::audio_tokens(s.len()));
+    let audio = samples.as_ref().map_or(0, |s| model.audio_tokens(s.len()));
     let lengths = loads.iter().map(|load| {
         let tokens = audio.saturating_add(load.max_model_len());
         (load.name(), tokens)

@@ -28,6 +28,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether the audio's stages are wanted, and the model has any.
+fn stages(args: &BenchArgs, model: &Model) -> bool {
+    !args.no_stages && model.audio_token().is_some()
+}
+
 /// The tests of the decoder: all combinations, none of 0 tokens.
 fn tests(args: &BenchArgs) -> Vec<Test> {
     let of = |counts: &[usize], test: fn(Shape) -> Test| -> Vec<Test> {
@@ -93,7 +98,7 @@ fn engine(
 
 /// The same noise every time, of so many seconds, if the model takes as many.
 fn noise(model: &Model, seconds: usize) -> Vec<f32> {
-    let seconds = seconds.min(model.config().max_audio_seconds);
+    let seconds = seconds.min(model.max_audio_seconds());
     let mut state = 1u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

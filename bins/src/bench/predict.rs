@@ -2,7 +2,7 @@
 
 use super::results::{About, Results};
 use super::rows::SECONDS;
-use super::{longest, tests};
+use super::{longest, stages, tests};
 use crate::args::BenchArgs;
 use crate::error::Error;
 use gamut_engine::bench::Test;
@@ -17,9 +17,9 @@ pub(super) fn run(args: &BenchArgs, model: &Model, ceilings: Ceilings) -> Result
     let lengths = tests.iter().map(|test| (test.name(), test.max_model_len()));
     longest(args, model, lengths)?;
     let mut rows = Vec::new();
-    if !args.no_stages {
+    if stages(args, model) {
         let seconds = args.seconds.unwrap_or(SECONDS);
-        let seconds = seconds.min(model.config().max_audio_seconds);
+        let seconds = seconds.min(model.max_audio_seconds());
         rows.extend(predict::stages(
             model,
             seconds * SAMPLE_RATE as usize,

@@ -1,7 +1,7 @@
 //! Rows: the audio's stages, prompts and generation.
 
 use super::results::{About, Results};
-use super::{engine, longest, noise, tests};
+use super::{engine, longest, noise, stages, tests};
 use crate::args::BenchArgs;
 use crate::error::Error;
 use crate::progress::Progress;
@@ -25,8 +25,8 @@ pub(super) fn run(args: &BenchArgs, model: &Arc<Model>) -> Result<(), Error> {
     let engine = &engine(args, model, (longest, batch, kv_cache_tokens))?;
 
     let repetitions = args.repetitions as usize;
-    let stages = usize::from(!args.no_stages);
-    let total = usize::from(args.audio.is_some()) + stages + tests.len();
+    let hears = stages(args, model);
+    let total = usize::from(args.audio.is_some()) + usize::from(hears) + tests.len();
     let (mut progress, mut runs) = (Progress::new(), 0);
     let tick = &mut || {
         runs += 1;
@@ -42,7 +42,7 @@ pub(super) fn run(args: &BenchArgs, model: &Arc<Model>) -> Result<(), Error> {
         }
         None => noise(model, args.seconds.unwrap_or(SECONDS)),
     };
-    if !args.no_stages {
+    if hears {
         rows.extend(bench::stages(engine, &samples, repetitions, tick)?);
     }
     for test in tests {

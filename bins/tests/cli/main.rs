@@ -9,6 +9,7 @@ mod batch_resumed;
 mod bench;
 mod commands;
 mod conversation;
+mod families;
 #[cfg(target_os = "linux")]
 mod memory;
 mod support;

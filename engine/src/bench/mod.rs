@@ -78,7 +78,7 @@ fn request(
     let audio = song.map_or(0, Song::tokens);
     fits(engine, prompt.len().saturating_add(max_tokens), audio)?;
     if song.is_some() {
-        prompt.insert(0, engine.model().config().audio_token_index);
+        prompt.insert(0, engine.model().audio()?.token);
     }
     let mut request = Request::new(Input::Tokens(prompt)).params(SamplingParams {
         max_tokens,
@@ -106,11 +106,11 @@ fn fits(engine: &Engine, tokens: usize, audio: usize) -> Result<(), Error> {
 /// Any tokens but the audio's placeholder, the same for the same seed.
 fn arbitrary(engine: &Engine, seed: &[u64], tokens: usize) -> impl Iterator<Item = u32> + use<> {
     let model = engine.model();
-    let placeholder = model.config().audio_token_index;
+    let placeholder = model.config().audio.as_ref().map(|audio| audio.token);
     let vocabulary = model.config().text.vocab_size;
     let mut random = Random::new(seed);
     (0..tokens).map(move |_| match random.below(vocabulary) as u32 {
-        token if token == placeholder => (token + 1) % vocabulary as u32,
+        token if Some(token) == placeholder => (token + 1) % vocabulary as u32,
         token => token,
     })
 }

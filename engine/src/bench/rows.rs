@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::generations::{Generations, Next};
 use crate::input::{AudioInput, Request};
-use crate::model::Model;
 use crate::observe::Stage;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,7 +86,7 @@ pub fn audio(
 ) -> Result<(Row, Vec<f32>), Error> {
     let samples = engine.decode_audio(audio)?.samples;
     tick();
-    let mut row = Row::new(Test::Audio, Model::audio_tokens(samples.len()));
+    let mut row = Row::new(Test::Audio, engine.model().audio_tokens(samples.len()));
     for _ in 0..repetitions {
         let start = Instant::now();
         engine.decode_audio(audio)?;

@@ -64,7 +64,7 @@ impl Runner for Idle {
     }
 
     fn rows(&self, samples: usize) -> usize {
-        Model::audio_tokens(samples)
+        samples
     }
 
     fn units(&self, _: usize) -> usize {
@@ -141,7 +141,6 @@ impl<R: Runner> Steady<R> {
                 priority: 0,
                 prompt: Unexpanded {
                     ids,
-                    placeholder: u32::MAX,
                     ..Unexpanded::default()
                 },
                 guide: None,

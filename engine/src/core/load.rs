@@ -199,7 +199,7 @@ impl Unexpanded {
     /// The position after expansion of what is at `position` before it.
     fn expanded(&self, clips: &[(Key, usize)], position: usize) -> usize {
         let before = self.ids.iter().take(position);
-        let placeholders = before.filter(|id| **id == self.placeholder).count();
+        let placeholders = before.filter(|id| Some(**id) == self.placeholder).count();
         let clips = &clips[..placeholders.min(clips.len())];
         position + clips.iter().map(|(_, rows)| rows).sum::<usize>() - clips.len()
     }

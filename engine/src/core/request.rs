@@ -30,8 +30,8 @@ pub(crate) struct Submission {
 #[derive(Debug, Default)]
 pub(crate) struct Unexpanded {
     pub(crate) ids: Vec<u32>,
-    /// The placeholder.
-    pub(crate) placeholder: u32,
+    /// The placeholder, of a model that hears.
+    pub(crate) placeholder: Option<u32>,
     /// The audio in the order of its placeholders.
     pub(crate) audio: Vec<AudioInput>,
     /// Whether the assistant's turn opens inside a thought.
@@ -133,7 +133,7 @@ impl Unexpanded {
         let mut clips = clips.iter();
         for id in &self.ids {
             match clips.as_slice().first() {
-                Some((clip, rows)) if *id == self.placeholder => {
+                Some((clip, rows)) if Some(*id) == self.placeholder => {
                     clips.next();
                     let (start, rows) = (prompt.tokens.len(), *rows);
                     prompt.audio.push(Span {
@@ -188,7 +188,7 @@ impl Prompt {
 }
 
 impl Span {
-    fn positions(&self) -> std::ops::Range<usize> {
+    pub(crate) fn positions(&self) -> std::ops::Range<usize> {
         self.start..self.start + self.rows
     }
 }

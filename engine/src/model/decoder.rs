@@ -1,4 +1,5 @@
-//! The Qwen3 decoder over paged keys and values.
+//! The decoder, Qwen2's or Qwen3's, over paged keys and values.
+//! Sources: Qwen2, arXiv 2407.10671, section 2.2; Qwen3, arXiv 2505.09388, section 2.
 
 use super::bind::Bind;
 use crate::error::Error;
@@ -21,7 +22,8 @@ pub(super) struct Decoder {
 struct Layer {
     input_layernorm: RmsNorm,
     qkv_proj: Linear,
-    qk_norm: QkNorm,
+    /// Qwen3's.
+    qk_norm: Option<QkNorm>,
     o_proj: Linear,
     post_attention_layernorm: RmsNorm,
     gate_up_proj: Linear,
@@ -81,6 +83,7 @@ impl Layer {
             config.intermediate_size,
             config.rms_norm_eps,
         );
+        let bias = config.qkv_bias;
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
         let (attn, mlp) = (w.at("self_attn"), w.at("mlp"));
@@ -88,15 +91,18 @@ impl Layer {
             input_layernorm: w.at("input_layernorm").rms_norm(d, eps)?,
             qkv_proj: attn.stack(
                 [
-                    ("q_proj", q, false),
-                    ("k_proj", kv, false),
-                    ("v_proj", kv, false),
+                    ("q_proj", q, bias),
+                    ("k_proj", kv, bias),
+                    ("v_proj", kv, bias),
                 ],
                 d,
             )?,
-            qk_norm: QkNorm {
-                q: attn.at("q_norm").rms_norm(config.head_dim, eps)?,
-                k: attn.at("k_norm").rms_norm(config.head_dim, eps)?,
+            qk_norm: match config.qk_norm {
+                true => Some(QkNorm {
+                    q: attn.at("q_norm").rms_norm(config.head_dim, eps)?,
+                    k: attn.at("k_norm").rms_norm(config.head_dim, eps)?,
+                }),
+                false => None,
             },
             o_proj: attn.stack([("o_proj", d, false)], q)?,
             post_attention_layernorm: w.at("post_attention_layernorm").rms_norm(d, eps)?,
@@ -117,7 +123,7 @@ impl Layer {
     ) -> Result<Tensor, gamut_kernels::Error> {
         let h = rms_norm(cx, x, &self.input_layernorm)?;
         let qkv = gemm_f32(cx, &h, &self.qkv_proj)?;
-        let q = rope_kv(cx, &qkv, batch, &self.qk_norm, rope, kv, layer)?;
+        let q = rope_kv(cx, &qkv, batch, self.qk_norm.as_ref(), rope, kv, layer)?;
         attention_paged(cx, &q, batch, kv, layer)
     }
 

@@ -1,40 +1,36 @@
-//! The GaMMA model: from samples to logits, in a few statements a layer.
+//! The model: from samples to logits, in a few statements a layer.
+//!
+//! A family is what hears, [`gamma`] or [`tower`], made of the same parts; the decoder is shared.
 
 mod bind;
 mod decoder;
-mod expert;
+mod encoder;
 mod fusion;
+mod gamma;
 mod hearing;
 mod projector;
+mod tower;
 
 use crate::constraint::{Compiler, Constraint, Guide};
 use crate::error::Error;
 use bind::Bind;
 use decoder::Decoder;
-use expert::Expert;
-use fusion::Fusion;
-use gamut_kernels::ops::{MelBank, Rope};
+use gamma::Gamma;
+use gamut_kernels::ops::Rope;
 use gamut_kernels::{Batch, Context, KvCache, Tensor, View};
-use gamut_loader::{Checkpoint, Config, OpenOptions, synthetic};
-pub(crate) use hearing::Hearing;
-use projector::Projector;
+use gamut_loader::{AudioConfig, AudioEncoderConfig, Checkpoint, Config, OpenOptions, synthetic};
+use hearing::AudioEncoder;
+pub(crate) use hearing::{Ears, Hearing, Unit};
 use std::path::Path;
 use std::sync::OnceLock;
-
-/// Samples of 16 kHz audio for one token: 25 tokens a second.
-pub const SAMPLES_PER_TOKEN: usize = 640;
-/// Tokens of a window of 30 s.
-const WINDOW_TOKENS: usize = 750;
+use tower::Tower;
 
 /// A model's weights, mapped from its checkpoint and never written: share it in an `Arc`.
 #[derive(Debug)]
 pub struct Model {
     checkpoint: Checkpoint,
-    mel_bank: MelBank,
-    temporal_expert: Expert,
-    global_expert: Expert,
-    fusion: Fusion,
-    projector: Projector,
+    /// None in a model that reads text alone.
+    ears: Option<Ears>,
     language_model: Decoder,
     /// Made when the first answer is to be held to something.
     compiler: OnceLock<Result<Compiler, String>>,
@@ -67,19 +63,18 @@ impl Model {
     fn bind(checkpoint: Checkpoint) -> Result<Model, Error> {
         let config = checkpoint.config();
         let root = |name: &str| Bind(checkpoint.weights().scope(name));
-        let (d, text) = (config.temporal.d_model, &config.text);
+        let text = &config.text;
+        let ears = config.audio.as_ref().map(|audio| {
+            let out = text.hidden_size;
+            let encoder: Box<dyn AudioEncoder> = match &audio.encoder {
+                AudioEncoderConfig::Gamma(gamma) => Box::new(Gamma::bind(&root(""), gamma, out)?),
+                AudioEncoderConfig::Tower(tower) => Box::new(Tower::bind(&root(""), tower, out)?),
+            };
+            Ears::new(audio, encoder)
+        });
         Ok(Model {
-            mel_bank: MelBank::new(config.temporal.num_mel_bins)?,
-            temporal_expert: Expert::bind(&root("temporal_expert"), &config.temporal)?,
-            global_expert: Expert::bind(&root("global_expert"), &config.global)?,
-            fusion: Fusion::bind(&root("fusion"), &config.fusion, d)?,
-            projector: Projector::bind(
-                &root("projector"),
-                d,
-                config.projector.hidden_size,
-                text.hidden_size,
-            )?,
-            language_model: Decoder::bind(&root("language_model"), text)?,
+            ears: ears.transpose()?,
+            language_model: Decoder::bind(&root(config.architecture.decoder_scope()), text)?,
             checkpoint,
             compiler: OnceLock::new(),
         })
@@ -111,9 +106,38 @@ impl Model {
         self.checkpoint.config()
     }
 
-    /// Tokens that a clip of `samples` at 16 kHz becomes.
-    pub fn audio_tokens(samples: usize) -> usize {
-        samples.div_ceil(SAMPLES_PER_TOKEN)
+    /// Tokens that a clip of `samples` at 16 kHz becomes: 25 a second; none in a model that reads
+    /// text alone.
+    pub fn audio_tokens(&self, samples: usize) -> usize {
+        self.ears.as_ref().map_or(0, |ears| ears.rows(samples))
+    }
+
+    /// The longest clip in seconds that the model takes; 0 in a model that reads text alone.
+    pub fn max_audio_seconds(&self) -> usize {
+        let audio = self.config().audio.as_ref();
+        audio.map_or(0, |audio| audio.max_seconds)
+    }
+
+    /// The placeholder that stands for a clip in a prompt of [`Tokens`](crate::Input::Tokens), of a
+    /// model that hears.
+    pub fn audio_token(&self) -> Option<u32> {
+        self.config().audio.as_ref().map(|audio| audio.token)
+    }
+
+    /// What hears; None where [`Model::audio`] is an error.
+    pub(crate) fn ears(&self) -> Option<&Ears> {
+        self.ears.as_ref()
+    }
+
+    /// How the model hears.
+    ///
+    /// # Errors
+    /// If the model reads text alone.
+    pub(crate) fn audio(&self) -> Result<&AudioConfig, Error> {
+        let audio = self.config().audio.as_ref();
+        audio.ok_or_else(|| Error::ReadsTextAlone {
+            architecture: self.config().architecture.name(),
+        })
     }
 
     /// One step of the decoder: see [`Decoder::forward`].

@@ -1,4 +1,4 @@
-//! The projector: fused audio tokens into the decoder's embedding space.
+//! The projector: rows of audio into the decoder's embedding space.
 
 use super::bind::Bind;
 use crate::error::Error;
@@ -6,22 +6,30 @@ use gamut_kernels::ops::{gemm_f32, gemm_gelu};
 use gamut_kernels::{Context, Linear, Tensor};
 
 #[derive(Debug)]
-pub(super) struct Projector {
-    linear_1: Linear,
-    linear_2: Linear,
+pub(super) enum Projector {
+    Linear(Linear),
+    /// With a GELU between them.
+    Mlp {
+        linear_1: Linear,
+        linear_2: Linear,
+    },
 }
 
 impl Projector {
-    /// From `d` channels by way of `hidden` to `out`.
-    pub(super) fn bind(
+    /// From `d` channels to `out`.
+    pub(super) fn linear(w: &Bind<'_>, [d, out]: [usize; 2]) -> Result<Projector, Error> {
+        Ok(Projector::Linear(w.at("linear").linear(out, d)?))
+    }
+
+    /// From `d` channels by way of `hidden` to `out`, with biases or without.
+    pub(super) fn mlp(
         w: &Bind<'_>,
-        d: usize,
-        hidden: usize,
-        out: usize,
+        [d, hidden, out]: [usize; 3],
+        bias: bool,
     ) -> Result<Projector, Error> {
-        Ok(Projector {
-            linear_1: w.at("linear_1").linear(hidden, d)?,
-            linear_2: w.at("linear_2").linear(out, hidden)?,
+        Ok(Projector::Mlp {
+            linear_1: w.stack([("linear_1", hidden, bias)], d)?,
+            linear_2: w.stack([("linear_2", out, bias)], hidden)?,
         })
     }
 
@@ -29,9 +37,14 @@ impl Projector {
     pub(super) fn forward(
         &self,
         cx: &Context,
-        fused: &Tensor,
+        rows: &Tensor,
     ) -> Result<Tensor, gamut_kernels::Error> {
-        let h = gemm_gelu(cx, fused, &self.linear_1)?;
-        gemm_f32(cx, &h, &self.linear_2)
+        match self {
+            Projector::Linear(linear) => gemm_f32(cx, rows, linear),
+            Projector::Mlp { linear_1, linear_2 } => {
+                let h = gemm_gelu(cx, rows, linear_1)?;
+                gemm_f32(cx, &h, linear_2)
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::Op;
 use super::gemm::{Gemm, TILE_128};
 use crate::case::{Case, Inputs, Trial};
 use crate::cuda::{CudaSource, Grid, Launcher};
-use crate::error::{Result, check};
+use crate::error::{Result, check, ensure};
 use crate::host::math;
 use crate::host::product::{self, MAX_COLS, product};
 use crate::host::simd::{Kernel, LANES, Simd};
@@ -32,15 +32,22 @@ pub struct ConvStem {
     pub positions: Weight,
 }
 
-/// One window's log-mel `[bins, 2T]` to frames `[T, d]`.
+/// One window's log-mel `[bins, 2T]` to the first `frames` of its frames, `[frames, d]`.
 ///
 /// # Errors
-/// If a dimension does not fit, or the workspace is used up.
-pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) -> Result<Tensor> {
+/// If a dimension does not fit, there are not that many frames, or the workspace is used up.
+pub fn conv_stem<'a>(
+    cx: &Context,
+    mel: impl Into<View<'a>>,
+    stem: &ConvStem,
+    frames: usize,
+) -> Result<Tensor> {
     let mel = mel.into();
     cx.check_f32("conv_stem", "mel", mel)?;
-    let (frames, d) = (stem.positions.rows(), stem.positions.cols());
-    check("conv_stem", "frames of mel", mel.cols(), 2 * frames)?;
+    let (all, d) = (stem.positions.rows(), stem.positions.cols());
+    check("conv_stem", "frames of mel", mel.cols(), 2 * all)?;
+    let expected = format_args!("at most {all}");
+    ensure("conv_stem", frames <= all, "frames", frames, expected)?;
     check(
         "conv_stem",
         "inputs of conv1",
@@ -57,14 +64,15 @@ pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) ->
     check("conv_stem", "outputs of conv2", stem.conv2.outputs(), d)?;
     // A GPU has zeros before the frames: one row that the second layer reads, and before the input
     // two, since that row has an input, too. The input ends in one more.
-    let input = cx.device_tensor(2 * frames + 3, mel.rows())?;
-    let mut hidden = cx.tensor(2 * frames + usize::from(cx.is_gpu()), d)?;
+    let input = cx.device_tensor(2 * all + 3, mel.rows())?;
+    let mut hidden = cx.tensor(2 * all + usize::from(cx.is_gpu()), d)?;
     let mut y = cx.tensor_f32(frames, d)?;
     let widest = mel.rows().max(d);
     let mut scratch = cx.host_scratch(TILE_ROWS * (TAPS * widest + d) + product::SCRATCH)?;
-    let operations = 2 * TAPS * d * (2 * frames * mel.rows() + frames * d);
+    let operations = 2 * TAPS * d * (2 * all * mel.rows() + frames * d);
     let convolutions = stem.conv1.bytes_on(cx.target()) + stem.conv2.bytes_on(cx.target());
-    let weights = convolutions + stem.positions.bytes_on(cx.target());
+    let positions = stem.positions.bytes_on(cx.target()) / all.max(1) * frames;
+    let weights = convolutions + positions;
     let read = mel.rows() * mel.cols() * size_of::<f32>() + weights;
     let written = frames * d * size_of::<f32>();
     cx.run(
@@ -78,7 +86,7 @@ pub fn conv_stem<'a>(cx: &Context, mel: impl Into<View<'a>>, stem: &ConvStem) ->
 }
 
 /// The formula at the head of this file.
-fn reference(mel: &[f64], stem: &ConvStem) -> Vec<f64> {
+fn reference(mel: &[f64], stem: &ConvStem, wanted: usize) -> Vec<f64> {
     let frames = 2 * stem.positions.rows();
     let channels: Vec<&[f64]> = mel.chunks_exact(frames).collect();
     let h = convolve(frames, 1, &stem.conv1, |t, c| channels[c][t]);
@@ -87,6 +95,7 @@ fn reference(mel: &[f64], stem: &ConvStem) -> Vec<f64> {
     y.iter()
         .zip(reference::widen_weight(&stem.positions))
         .map(|(y, p)| y + p)
+        .take(wanted * d)
         .collect()
 }
 
@@ -317,9 +326,10 @@ pub(super) const CONV_STEM: Op = Op {
 };
 
 fn cases() -> Vec<Case> {
-    let case = |(frames, bins, d, dtype): (usize, usize, usize, DType)| {
+    // Of `frames`, the first `wanted`.
+    let case = |(frames, wanted, bins, d, dtype): (usize, usize, usize, usize, DType)| {
         Case::new(
-            format!("{bins}x{} to {frames}x{d} {dtype}", 2 * frames),
+            format!("{bins}x{} to {wanted}x{d} {dtype}", 2 * frames),
             1e-6,
             move |cx| {
                 let mut inputs = Inputs::new(cx, d as u64);
@@ -332,21 +342,25 @@ fn cases() -> Vec<Case> {
                 let device_mel = cx.upload_f32(&mel, 2 * frames)?;
                 let (mel64, stem64) = (reference::widen(&mel), stem.clone());
                 Ok(Trial::new(
-                    move |cx| conv_stem(cx, &device_mel, &stem)?.to_vec(),
-                    move || reference(&mel64, &stem64),
+                    move |cx| conv_stem(cx, &device_mel, &stem, wanted)?.to_vec(),
+                    move || reference(&mel64, &stem64, wanted),
                 ))
             },
         )
     };
     [
-        (50, 80, 32, DType::F32),
-        (33, 128, 48, DType::BF16),
-        (1, 3, 20, DType::F16),
-        (11, 67, 45, DType::F32),
-        (3, 12, 12, DType::F32),
+        (50, 50, 80, 32, DType::F32),
+        (33, 33, 128, 48, DType::BF16),
+        (1, 1, 3, 20, DType::F16),
+        (11, 11, 67, 45, DType::F32),
+        (3, 3, 12, 12, DType::F32),
         // All of the depth in a GPU's first stages.
-        (2, 8, 8, DType::F32),
-        (3, 12, 13, DType::F32),
+        (2, 2, 8, 8, DType::F32),
+        (3, 3, 12, 13, DType::F32),
+        // The clip ends in the window.
+        (40, 17, 16, 24, DType::BF16),
+        (9, 1, 8, 12, DType::F32),
+        (5, 0, 8, 12, DType::F32),
     ]
     .map(case)
     .into()

@@ -9,7 +9,7 @@ use crate::case::{Case, Inputs, Trial};
 use crate::cuda::{CudaSource, Grid, Launcher};
 use crate::error::{Result, check};
 use crate::host::simd::{Kernel, LANES, Simd};
-use crate::tensor::{Tensor, View};
+use crate::tensor::{Tensor, View, ViewMut};
 use crate::weight::Weight;
 use crate::{Context, DType, Host, Work, reference};
 
@@ -30,8 +30,9 @@ pub struct LayerNorm {
 /// If the width of `x` is not that of the weights, or the workspace is used up.
 pub fn layer_norm<'a>(cx: &Context, x: impl Into<View<'a>>, norm: &LayerNorm) -> Result<Tensor> {
     let x = x.into();
-    let y = cx.tensor(x.rows(), x.cols())?;
-    run(cx, x, norm, y)
+    let mut y = cx.tensor(x.rows(), x.cols())?;
+    run(cx, x, norm, (&mut y).into())?;
+    Ok(y)
 }
 
 /// As [`layer_norm`], in f32 on every device: where a residual stream ends in one.
@@ -44,12 +45,33 @@ pub fn layer_norm_f32<'a>(
     norm: &LayerNorm,
 ) -> Result<Tensor> {
     let x = x.into();
-    let y = cx.tensor_f32(x.rows(), x.cols())?;
-    run(cx, x, norm, y)
+    let mut y = cx.tensor_f32(x.rows(), x.cols())?;
+    run(cx, x, norm, (&mut y).into())?;
+    Ok(y)
 }
 
-fn run(cx: &Context, x: View<'_>, norm: &LayerNorm, mut y: Tensor) -> Result<Tensor> {
+/// As [`layer_norm_f32`], into `y` `[M, D]`, rows that lie one behind the other.
+///
+/// # Errors
+/// As [`layer_norm`], and if `y` is of another type or shape.
+pub fn layer_norm_into<'a, 'b>(
+    cx: &Context,
+    x: impl Into<View<'a>>,
+    norm: &LayerNorm,
+    y: impl Into<ViewMut<'b>>,
+) -> Result<()> {
+    let y = y.into();
+    cx.check_f32("layer_norm", "y", y.as_view())?;
+    run(cx, x.into(), norm, y)
+}
+
+fn run(cx: &Context, x: View<'_>, norm: &LayerNorm, mut y: ViewMut<'_>) -> Result<()> {
     cx.check_f32("layer_norm", "x", x)?;
+    let shape = (x.rows(), x.cols());
+    check("layer_norm", "shape of y", (y.rows(), y.cols()), shape)?;
+    let stride = y.as_view().stride();
+    check("layer_norm", "columns between rows of y", stride, x.cols())?;
+    let width = y.as_view().dtype().size();
     for (what, weight) in [("weight", &norm.weight), ("bias", &norm.bias)] {
         check(
             "layer_norm",
@@ -59,7 +81,7 @@ fn run(cx: &Context, x: View<'_>, norm: &LayerNorm, mut y: Tensor) -> Result<Ten
         )?;
     }
     let elements = x.rows() * x.cols();
-    let moved = elements * (x.dtype().size() + y.dtype().size());
+    let moved = elements * (x.dtype().size() + width);
     let vectors = [&norm.weight, &norm.bias].map(|v| v.vector_bytes_on(cx.target()));
     let work = Work::new(8 * elements, moved + vectors.iter().sum::<usize>());
     cx.run(
@@ -68,8 +90,7 @@ fn run(cx: &Context, x: View<'_>, norm: &LayerNorm, mut y: Tensor) -> Result<Ten
         &mut y,
         |host, y| host_layer_norm(host, x, norm, y),
         |gpu, y| launch(gpu, x, norm, y),
-    )?;
-    Ok(y)
+    )
 }
 
 /// The formula at the head of this file.
@@ -89,8 +110,8 @@ pub(super) fn reference(x: &[f64], norm: &LayerNorm) -> Vec<f64> {
     x.chunks_exact(w.len()).flat_map(normalise).collect()
 }
 
-fn host_layer_norm(host: &Host, x: View<'_>, norm: &LayerNorm, y: &mut Tensor) {
-    host.for_rows(&mut y.view_mut(), |row, y| {
+fn host_layer_norm(host: &Host, x: View<'_>, norm: &LayerNorm, y: &mut ViewMut<'_>) {
+    host.for_rows(y, |row, y| {
         host.isa().run(Row {
             x: x.row(row),
             norm,
@@ -152,8 +173,8 @@ const CUDA: CudaSource = CudaSource {
 /// Threads of a row's block.
 const THREADS: u32 = 256;
 
-fn launch(gpu: &Launcher<'_>, x: View<'_>, norm: &LayerNorm, y: &Tensor) -> Result<()> {
-    let kernel = match y.dtype() {
+fn launch(gpu: &Launcher<'_>, x: View<'_>, norm: &LayerNorm, y: &mut ViewMut<'_>) -> Result<()> {
+    let kernel = match y.as_view().dtype() {
         DType::F32 => "layer_norm_f32",
         _ => "layer_norm",
     };
@@ -207,9 +228,17 @@ fn cases() -> Vec<Case> {
                 move |cx| {
                     let mut both = layer_norm(cx, &device_x, &norm)?.to_vec()?;
                     both.extend(layer_norm_f32(cx, &device_x, &norm)?.to_vec()?);
+                    // Among other rows, which stay as they are.
+                    let mut among = cx.tensor_f32(m + 2, d)?;
+                    among.fill(0)?;
+                    layer_norm_into(cx, &device_x, &norm, among.rows_from_mut(1, m))?;
+                    both.extend(among.to_vec()?);
                     Ok(both)
                 },
-                move || reference(&x64, &norm64).repeat(2),
+                move || {
+                    let (y, none) = (reference(&x64, &norm64), vec![0.0; d]);
+                    [&y, &y, &none, &y, &none].map(|part| &part[..]).concat()
+                },
             ))
         })
     };

@@ -21,6 +21,7 @@ mod log_mel;
 pub(crate) mod random;
 mod rms_norm;
 mod rope_kv;
+mod rotate_time;
 mod sample;
 
 pub use attention::{Qkv, attention};
@@ -31,11 +32,12 @@ pub use copy_pages::copy_pages;
 pub use embed::{Source, embed};
 pub use gather::gather;
 pub use gemm::{gemm, gemm_add, gemm_f32, gemm_gate, gemm_gelu, gemm_swiglu};
-pub use layer_norm::{LayerNorm, layer_norm, layer_norm_f32};
+pub use layer_norm::{LayerNorm, layer_norm, layer_norm_f32, layer_norm_into};
 pub use log_mel::{MelBank, log_mel};
 pub use random::{Distribution, Random, random, random_f32};
 pub use rms_norm::{RmsNorm, rms_norm};
 pub use rope_kv::{QkNorm, Rope, rope_kv};
+pub use rotate_time::{TimeRotation, rotate_time};
 pub use sample::{Draw, MOST_ALTERNATIVES, PendingTokens, Sampled, sample, start_sampling};
 
 /// An operation, as the registry lists it.
@@ -70,6 +72,7 @@ pub fn registry() -> Vec<Op> {
         gemm::GEMM_ADD,
         attention::ATTENTION,
         avg_pool::AVG_POOL,
+        rotate_time::ROTATE_TIME,
         gemm::GEMM_GATE,
         embed::EMBED,
         rms_norm::RMS_NORM,

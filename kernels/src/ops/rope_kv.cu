@@ -1,5 +1,5 @@
-// Per-head normalisation and rotation of queries and keys, and the write of keys and values into
-// their pages: `rope_kv.rs` has the formula.
+// Per-head normalisation, where there is a norm, and rotation of queries and keys, and the write of
+// keys and values into their pages: `rope_kv.rs` has the formula.
 //
 // Grid (rows, ceil((heads + 2 kv_heads) / 4)), 128 threads, no dynamic shared memory: a warp for a
 // head. `qkv` [rows, (heads + 2 kv_heads) * head_dim] as floats, `q` [rows, heads * head_dim], both
@@ -47,7 +47,7 @@ struct Head {
         }
     }
 
-    __device__ void normalise_and_rotate(const float* norm, float eps, const float* angles) {
+    __device__ void normalise(const float* norm, float eps) {
         float squares = 0.0f;
 #pragma unroll
         for (int pair = 0; pair < PAIRS; pair++) {
@@ -59,8 +59,18 @@ struct Head {
         for (int pair = 0; pair < PAIRS; pair++) {
             const int i = at(pair);
             if (GUARD(i < half)) {
-                const float a = low[pair] * scale * norm[i];
-                const float b = high[pair] * scale * norm[i + half];
+                low[pair] = low[pair] * scale * norm[i];
+                high[pair] = high[pair] * scale * norm[i + half];
+            }
+        }
+    }
+
+    __device__ void rotate(const float* angles) {
+#pragma unroll
+        for (int pair = 0; pair < PAIRS; pair++) {
+            const int i = at(pair);
+            if (GUARD(i < half)) {
+                const float a = low[pair], b = high[pair];
                 const float cos = angles[i], sin = angles[i + half];
                 low[pair] = fmaf(a, cos, -(b * sin));
                 high[pair] = fmaf(b, cos, a * sin);
@@ -84,8 +94,11 @@ rope_kv(element* __restrict__ q, const float* __restrict__ qkv, const float* __r
         head.half = head_dim / 2;
         head.load(qkv + ((size_t)blockIdx.x * all_heads + number) * head_dim);
         if (!value) {
-            head.normalise_and_rotate(query ? q_norm : k_norm, query ? q_eps : k_eps,
-                                      table + (size_t)position * head_dim);
+            const float* norm = query ? q_norm : k_norm;
+            if (norm != nullptr) {
+                head.normalise(norm, query ? q_eps : k_eps);
+            }
+            head.rotate(table + (size_t)position * head_dim);
         }
         if (query) {
             head.store(q + ((size_t)blockIdx.x * heads + number) * head_dim);

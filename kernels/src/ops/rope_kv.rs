@@ -4,7 +4,7 @@
 //! `qkv` `[M, (heads + 2 kv_heads) * head_dim]`, f32 on every device, holds q, k and v of each row:
 //! they are rounded once, where they are stored. With `h` a head of q or k, `p` its position and
 //! `f_i = theta^(-2i / head_dim)`:
-//! `n = rms_norm(h)`, `h[i] = n[i] cos(p f_i) - n[i + half] sin(p f_i)`,
+//! `n = rms_norm(h)`, or `h` itself in models without that norm, `h[i] = n[i] cos(p f_i) - n[i + half] sin(p f_i)`,
 //! `h[i + half] = n[i + half] cos(p f_i) + n[i] sin(p f_i)`.
 //! Sources: RoFormer, arXiv 2104.09864, section 3.2.2, in the halves' layout; Qwen3,
 //! arXiv 2505.09388, section 2 (q and k normalised).
@@ -63,10 +63,10 @@ impl Rope {
     }
 }
 
-/// `theta^(-2i / head_dim)` in f32, the power rounded before it is inverted.
-fn frequencies(theta: f32, head_dim: usize) -> Vec<f32> {
-    let power = |i| f64::from(theta).powf(f64::from((2 * i) as f32 / head_dim as f32)) as f32;
-    (0..head_dim / 2).map(|i| 1.0 / power(i)).collect()
+/// `theta^(-2i / dim)` in f32 for `2i < dim`, the power rounded before it is inverted.
+pub(super) fn frequencies(theta: f32, dim: usize) -> Vec<f32> {
+    let power = |i| f64::from(theta).powf(f64::from((2 * i) as f32 / dim as f32)) as f32;
+    (0..dim.div_ceil(2)).map(|i| 1.0 / power(i)).collect()
 }
 
 /// What the queries and keys of a layer go through.
@@ -78,7 +78,7 @@ pub struct QkNorm {
     pub k: RmsNorm,
 }
 
-/// Normalises and rotates q and k of `qkv`, writes k and v into the pages of `layer`, and returns q,
+/// Normalises q and k of `qkv` where there is a `norm`, rotates them, writes k and v into the pages of `layer`, and returns q,
 /// `[M, heads * head_dim]`.
 ///
 /// # Errors
@@ -88,7 +88,7 @@ pub fn rope_kv(
     cx: &Context,
     qkv: &Tensor,
     batch: &Batch<'_>,
-    norm: &QkNorm,
+    norm: Option<&QkNorm>,
     rope: &Rope,
     kv: &mut KvCache,
     layer: usize,
@@ -107,8 +107,10 @@ pub fn rope_kv(
         columns,
         format_args!("heads of {head_dim} and 2 x {kv_heads}"),
     )?;
-    check(OP, "width of q's norm", norm.q.weight.cols(), head_dim)?;
-    check(OP, "width of k's norm", norm.k.weight.cols(), head_dim)?;
+    if let Some(norm) = norm {
+        check(OP, "width of q's norm", norm.q.weight.cols(), head_dim)?;
+        check(OP, "width of k's norm", norm.k.weight.cols(), head_dim)?;
+    }
     check(OP, "width of the rotation", rope.table.cols(), head_dim)?;
     let sequences = batch.sequences();
     batch.check(cx, OP, qkv.rows())?;
@@ -128,9 +130,11 @@ pub fn rope_kv(
     let rotated = qkv.rows() * (columns - kv_heads * head_dim);
     // Each element is read once and stored once; a rotation for each row.
     let moved = qkv.rows() * columns * (size_of::<f32>() + cx.dtype().size());
-    let weights = [&norm.q.weight, &norm.k.weight].map(|w| w.vector_bytes_on(cx.target()));
-    let rotations = qkv.rows() * head_dim * size_of::<f32>();
-    let read_beside = weights.iter().sum::<usize>() + rotations;
+    let weights = norm.map_or(0, |norm| {
+        let weights = [&norm.q.weight, &norm.k.weight].map(|w| w.vector_bytes_on(cx.target()));
+        weights.iter().sum()
+    });
+    let read_beside = weights + qkv.rows() * head_dim * size_of::<f32>();
     cx.run(
         OP,
         Work::new(10 * rotated, moved + read_beside),
@@ -149,18 +153,17 @@ pub(super) fn reference(
     qkv: &[f64],
     columns: usize,
     positions: &[usize],
-    norm: &QkNorm,
+    norm: Option<&QkNorm>,
     theta: f32,
-    kv_heads: usize,
+    (kv_heads, head_dim): (usize, usize),
 ) -> [Vec<f64>; 3] {
-    let head_dim = norm.q.weight.cols();
     let heads = columns / head_dim - 2 * kv_heads;
     let frequencies = frequencies(theta, head_dim);
     let [mut q, mut k, mut v] = [const { Vec::new() }; 3];
     for (row, position) in qkv.chunks_exact(columns).zip(positions) {
         for (head, x) in row.chunks_exact(head_dim).enumerate() {
-            let turn = |x: &[f64], norm: &RmsNorm| -> Vec<f64> {
-                let n = rms_norm::reference(x, norm);
+            let turn = |x: &[f64], norm: Option<&RmsNorm>| -> Vec<f64> {
+                let n = norm.map_or(x.to_vec(), |norm| rms_norm::reference(x, norm));
                 let half = head_dim / 2;
                 let angle = |i: usize| f64::from(*position as f32 * frequencies[i % half]);
                 let other = |i: usize| if i < half { -n[i + half] } else { n[i - half] };
@@ -169,8 +172,8 @@ pub(super) fn reference(
                     .collect()
             };
             match head {
-                h if h < heads => q.extend(turn(x, &norm.q)),
-                h if h < heads + kv_heads => k.extend(turn(x, &norm.k)),
+                h if h < heads => q.extend(turn(x, norm.map(|norm| &norm.q))),
+                h if h < heads + kv_heads => k.extend(turn(x, norm.map(|norm| &norm.k))),
                 _ => v.extend(x),
             }
         }
@@ -182,14 +185,14 @@ fn host_rope_kv(
     host: &Host,
     qkv: &Tensor,
     batch: &Batch<'_>,
-    norm: &QkNorm,
+    norm: Option<&QkNorm>,
     rope: &Rope,
     [q, keys]: [&mut Tensor; 2],
     (kv, layer): (&mut KvCache, usize),
 ) {
     let first_key = q.cols();
     let first_value = first_key + keys.cols();
-    let turn = |row: usize, from: usize, heads: &mut [f32], norm: &RmsNorm| {
+    let turn = |row: usize, from: usize, heads: &mut [f32], norm: Option<&RmsNorm>| {
         heads.copy_from_slice(&qkv.row(row)[from..][..heads.len()]);
         let angles = rope.table.row(batch.place(row).1);
         host.isa().run(Turn {
@@ -201,10 +204,10 @@ fn host_rope_kv(
     // Rows behind only fill up a batch.
     let rows = batch.sequences().iter().map(|s| s.rows).sum();
     host.for_rows(&mut q.rows_from_mut(0, rows), |row, q| {
-        turn(row, 0, q, &norm.q);
+        turn(row, 0, q, norm.map(|norm| &norm.q));
     });
     host.for_rows(&mut keys.rows_from_mut(0, rows), |row, keys| {
-        turn(row, first_key, keys, &norm.k);
+        turn(row, first_key, keys, norm.map(|norm| &norm.k));
     });
     for row in 0..rows {
         let (sequence, position) = batch.place(row);
@@ -213,10 +216,10 @@ fn host_rope_kv(
     }
 }
 
-/// Heads of one position, to be normalised and rotated in place.
+/// Heads of one position, to be rotated in place, normalised before if there is a norm.
 struct Turn<'a> {
     heads: &'a mut [f32],
-    norm: &'a RmsNorm,
+    norm: Option<&'a RmsNorm>,
     /// The position's cosines and then sines.
     angles: &'a [f32],
 }
@@ -229,11 +232,9 @@ impl Kernel for Turn<'_> {
         let half = self.angles.len() / 2;
         let (cos, sin) = self.angles.split_at(half);
         for row in self.heads.chunks_exact_mut(self.angles.len()) {
-            InPlace {
-                norm: self.norm,
-                row,
+            if let Some(norm) = self.norm {
+                InPlace { norm, row }.run(s);
             }
-            .run(s);
             let (low, high) = row.split_at_mut(half);
             for from in (0..half).step_by(LANES) {
                 let part = from..half.min(from + LANES);
@@ -264,7 +265,7 @@ fn launch(
     gpu: &Launcher<'_>,
     qkv: &Tensor,
     batch: &Batch<'_>,
-    norm: &QkNorm,
+    norm: Option<&QkNorm>,
     rope: &Rope,
     q: &Tensor,
     (kv, layer): (&mut KvCache, usize),
@@ -280,6 +281,13 @@ fn launch(
     )?;
     let heads = qkv.cols() / head_dim - 2 * kv_heads;
     let blocks = (heads + 2 * kv_heads).div_ceil(BLOCK_HEADS);
+    let vector = |norm: Option<&RmsNorm>| -> Result<(u64, f32)> {
+        norm.map_or(Ok((0, 0.0)), |norm| {
+            Ok((gpu.vector(&norm.weight)?, norm.eps))
+        })
+    };
+    let (q_norm, q_eps) = vector(norm.map(|norm| &norm.q))?;
+    let (k_norm, k_eps) = vector(norm.map(|norm| &norm.k))?;
     gpu.launch(
         (&CUDA, "rope_kv"),
         &[],
@@ -287,10 +295,10 @@ fn launch(
         [
             q.into(),
             qkv.into(),
-            gpu.vector(&norm.q.weight)?.into(),
-            norm.q.eps.into(),
-            gpu.vector(&norm.k.weight)?.into(),
-            norm.k.eps.into(),
+            q_norm.into(),
+            q_eps.into(),
+            k_norm.into(),
+            k_eps.into(),
             (&rope.table).into(),
             kv.layer(layer).into(),
             batch.row_table().into(),
@@ -320,10 +328,22 @@ fn cases() -> Vec<Case> {
         ((2, 1, 64), &[(5, 0), (0, 1)]),
         ((2, 1, 64), &[(9, 0)]),
     ];
-    let plain = plain.map(|(sizes, spans)| case(sizes, spans, None));
+    let plain = plain.map(|(sizes, spans)| case(sizes, spans, None, true));
+    // Without norms, as in Qwen2; one with the last angles of the table.
+    let bare = [
+        ((4, 2, 32), &[(60, 70)][..]),
+        ((7, 1, 128), &[(7500, 1)]),
+        ((2, 1, 16), &[(63, 1)]),
+    ];
+    let bare = bare.map(|(sizes, spans)| case(sizes, spans, None, false));
     let spans = &[(70, 1), (1, 1), (9, 1)];
-    let filled = case((2, 1, 16), spans, Some(Bucket::holding(spans.len(), 71)));
-    plain.into_iter().chain([filled]).collect()
+    let filled = case(
+        (2, 1, 16),
+        spans,
+        Some(Bucket::holding(spans.len(), 71)),
+        true,
+    );
+    plain.into_iter().chain(bare).chain([filled]).collect()
 }
 
 /// Rows of sequences at `spans`, {start, rows}, alone or filled up to a bucket.
@@ -331,6 +351,7 @@ fn case(
     (heads, kv_heads, head_dim): (usize, usize, usize),
     spans: &'static [(usize, usize)],
     bucket: Option<Bucket>,
+    normed: bool,
 ) -> Case {
     let rows: usize = spans.iter().map(|s| s.1).sum();
     let all = bucket.map_or(rows, Bucket::rows);
@@ -339,7 +360,8 @@ fn case(
         false => String::new(),
     };
     let first = spans[0].0;
-    let name = format!("{heads}/{kv_heads}x{head_dim}, {rows}{of} rows at {first}");
+    let bare = if normed { "" } else { ", no norm" };
+    let name = format!("{heads}/{kv_heads}x{head_dim}, {rows}{of} rows at {first}{bare}");
     Case::new(name, 1e-6, move |cx| {
         let mut inputs = Inputs::new(cx, rows as u64);
         let columns = (heads + 2 * kv_heads) * head_dim;
@@ -350,9 +372,12 @@ fn case(
                 eps: 1e-6,
             })
         };
-        let norm = QkNorm {
-            q: norm()?,
-            k: norm()?,
+        let norm = match normed {
+            true => Some(QkNorm {
+                q: norm()?,
+                k: norm()?,
+            }),
+            false => None,
         };
         let theta = 1e6;
         let pages = Pages::scattered(spans);
@@ -369,7 +394,7 @@ fn case(
                 let sequences = pages.batch(spans);
                 let mut tables = None;
                 let batch = case_batch(cx, &sequences, bucket, &kv, &mut tables)?;
-                let q = rope_kv(cx, &x, &batch, &norm, &rope, &mut kv, 1)?;
+                let q = rope_kv(cx, &x, &batch, norm.as_ref(), &rope, &mut kv, 1)?;
                 let mut out = q.rows_from(0, rows).to_vec()?;
                 let mut written = Vec::new();
                 for s in &sequences {
@@ -385,7 +410,10 @@ fn case(
                 }
                 Ok(out)
             },
-            move || reference(&qkv64, columns, &positions, &norm64, theta, kv_heads).concat(),
+            move || {
+                let (norm, sizes) = (norm64.as_ref(), (kv_heads, head_dim));
+                reference(&qkv64, columns, &positions, norm, theta, sizes).concat()
+            },
         ))
     })
 }

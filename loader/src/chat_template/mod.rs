@@ -39,6 +39,11 @@ const STACK: usize = 256 << 20;
 const MAX_OUTPUT: usize = 8 << 20;
 /// The name of the template within its environment.
 const NAME: &str = "chat_template";
+/// The key of a template in a JSON file.
+const KEY: &str = "chat_template";
+/// What transformers' `Qwen2AudioProcessor` writes where a checkpoint does not say: no copy of it, a
+/// template of the same output.
+pub(crate) const QWEN2_AUDIO: &str = include_str!("qwen2_audio.jinja");
 /// Special tokens of tokenizer_config.json that templates may print.
 const TOKEN_VARIABLES: [&str; 4] = ["bos_token", "eos_token", "pad_token", "unk_token"];
 
@@ -69,10 +74,27 @@ impl Message {
         Message::new(role, Content::Text(text.into()))
     }
 
-    /// A turn that has the song in it, followed by text.
+    /// A turn that has a song in it, followed by text.
     pub fn audio(role: impl Into<String>, text: impl Into<String>) -> Message {
-        let parts = vec![Part::Audio, Part::Text { text: text.into() }];
+        Message::about(1, role, text)
+    }
+
+    /// A turn that has as many `songs` in it, followed by text: plain where there are none.
+    pub fn about(songs: usize, role: impl Into<String>, text: impl Into<String>) -> Message {
+        if songs == 0 {
+            return Message::text(role, text);
+        }
+        let mut parts = vec![Part::Audio; songs];
+        parts.push(Part::Text { text: text.into() });
         Message::new(role, Content::Parts(parts))
+    }
+
+    /// The places for audio in the turn.
+    pub fn places(&self) -> usize {
+        match &self.content {
+            Content::Text(_) => 0,
+            Content::Parts(parts) => parts.iter().filter(|part| **part == Part::Audio).count(),
+        }
     }
 
     /// Sets a further field that a template may look at, such as `reasoning_content` or
@@ -149,10 +171,11 @@ pub struct ChatTemplate {
 
 impl ChatTemplate {
     /// Finds the template of a checkpoint directory: `chat_template.jinja`, else the key
-    /// `chat_template` of `tokenizer_config.json` (a string, or a list of named templates of which
-    /// `default` is taken).
-    pub fn open(dir: &Path) -> Result<ChatTemplate, Error> {
+    /// `chat_template` of `chat_template.json`, else `fallback`, or where there is none, that key of
+    /// `tokenizer_config.json` (a string, or a list of named templates of which `default` is taken).
+    pub fn open(dir: &Path, fallback: Option<&str>) -> Result<ChatTemplate, Error> {
         let template_path = dir.join("chat_template.jinja");
+        let legacy_path = dir.join("chat_template.json");
         let config_path = dir.join("tokenizer_config.json");
         let exists = |path: &Path| path.try_exists().map_err(Error::io(path, "open"));
         let config = match exists(&config_path)? {
@@ -163,6 +186,15 @@ impl ChatTemplate {
         let tokens = token_variables(&config)?;
         if exists(&template_path)? {
             let source = file::read_text(&template_path, MAX_TEMPLATE)?;
+            return ChatTemplate::new(&template_path, source, tokens);
+        }
+        if exists(&legacy_path)? {
+            let value = json::read(&legacy_path, MAX_TEMPLATE)?;
+            let section = Section::root(&legacy_path, &value)?;
+            let source = embedded_template(&section)?.ok_or_else(|| section.missing(KEY))?;
+            return ChatTemplate::new(&legacy_path, source, tokens);
+        }
+        if let Some(source) = fallback {
             return ChatTemplate::new(&template_path, source, tokens);
         }
         match embedded_template(&config)? {
@@ -388,7 +420,6 @@ fn token_variables(config: &Section<'_>) -> Result<Map<String, Value>, Error> {
 }
 
 fn embedded_template(config: &Section<'_>) -> Result<Option<String>, Error> {
-    const KEY: &str = "chat_template";
     let Some(value) = config.optional(KEY) else {
         return Ok(None);
     };

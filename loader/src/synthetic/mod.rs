@@ -37,10 +37,10 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 pub use self::random::Elements;
-use self::tokenizer::{AUDIO_TOKEN, END_OF_TEXT, END_OF_TURN, Vocabulary};
-use crate::chat_template::ChatTemplate;
+use self::tokenizer::{AUDIO_BEGIN, AUDIO_END, AUDIO_TOKEN, END_OF_TEXT, END_OF_TURN, Vocabulary};
+use crate::chat_template::{self, ChatTemplate};
 use crate::checkpoint::{Checkpoint, check_tokens};
-use crate::config::Config;
+use crate::config::{Architecture, Config};
 use crate::error::Error;
 use crate::generation_config::GenerationConfig;
 use crate::layout::{self, TensorSpec};
@@ -53,8 +53,8 @@ const CHAT_TEMPLATE: &str = include_str!("chat_template.jinja");
 /// What to write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyntheticOptions {
-    /// The `config.json` to write. Its `audio_token_index` is set to the tokenizer's placeholder;
-    /// its vocabulary may be larger than the tokenizer's (ids without text), not smaller.
+    /// The `config.json` to write, of any architecture. The ids of its audio's tokens are set to the
+    /// tokenizer's; its vocabulary may be larger than the tokenizer's (ids without text), not smaller.
     pub config: Value,
     /// The type of every tensor.
     pub dtype: DType,
@@ -156,7 +156,7 @@ pub fn write(dir: impl AsRef<Path>, options: &SyntheticOptions) -> Result<(), Er
     write_json(dir, "tokenizer.json", &vocabulary.to_json())?;
     write_json(dir, "tokenizer_config.json", &tokenizer_config.into())?;
     write_file(dir, "chat_template.jinja", |out| {
-        out.write_all(CHAT_TEMPLATE.as_bytes())
+        out.write_all(template(config.architecture).as_bytes())
     })?;
     write_json(dir, "generation_config.json", &generation_config)?;
     write_json(dir, "config.json", &config_json)
@@ -179,7 +179,7 @@ pub fn checkpoint(config: &Value, seed: u64) -> Result<Checkpoint, Error> {
         path: path.to_owned(),
         weights: Weights::random(path, &layout::tensors(&config), seed),
         tokenizer,
-        chat_template: ChatTemplate::new(path, CHAT_TEMPLATE, special_tokens())?,
+        chat_template: ChatTemplate::new(path, template(config.architecture), special_tokens())?,
         generation_config: GenerationConfig {
             eos_token_id: Some(end_tokens(&vocabulary)),
             do_sample: Some(false),
@@ -204,8 +204,9 @@ impl Parts {
         let vocabulary = Vocabulary::new();
         let mut config_json = config.clone();
         if let Some(keys) = config_json.as_object_mut() {
-            let placeholder = vocabulary.added_id(AUDIO_TOKEN);
-            keys.insert("audio_token_index".to_owned(), placeholder.into());
+            for (key, token) in audio_tokens(keys.get("model_type")) {
+                keys.insert((*key).to_owned(), vocabulary.added_id(token).into());
+            }
         }
         let config_path = dir.join("config.json");
         let config = Config::from_json(&config_path, &config_json)?;
@@ -220,6 +221,33 @@ impl Parts {
             config,
             tokenizer,
         })
+    }
+}
+
+/// The tokens that a config has the ids of, by its keys.
+fn audio_tokens(model_type: Option<&Value>) -> &'static [(&'static str, &'static str)] {
+    match model_type.and_then(Value::as_str) {
+        Some("gamma" | "qwen2_audio") => &[("audio_token_index", AUDIO_TOKEN)],
+        Some("audioflamingo3") => &[("audio_token_id", AUDIO_TOKEN)],
+        Some("musicflamingo") => &[
+            ("audio_token_id", AUDIO_TOKEN),
+            ("audio_bos_token_id", AUDIO_BEGIN),
+            ("audio_eos_token_id", AUDIO_END),
+        ],
+        _ => &[],
+    }
+}
+
+/// The template of a model's class.
+fn template(architecture: Architecture) -> String {
+    match architecture {
+        Architecture::Qwen2Audio => chat_template::QWEN2_AUDIO.to_owned(),
+        // The tokens around the placeholder are the processor's affair, if there are any.
+        Architecture::AudioFlamingo3 | Architecture::MusicFlamingo => {
+            let around = [AUDIO_BEGIN, AUDIO_TOKEN, AUDIO_END].concat();
+            CHAT_TEMPLATE.replace(&around, AUDIO_TOKEN)
+        }
+        _ => CHAT_TEMPLATE.to_owned(),
     }
 }
 

@@ -12,6 +12,10 @@ const CORPUS: &str = include_str!("corpus.txt");
 const MERGES: usize = 256;
 /// The placeholder for the audio.
 pub(super) const AUDIO_TOKEN: &str = "<|AUDIO|>";
+/// Begins the audio.
+pub(super) const AUDIO_BEGIN: &str = "<|audio_bos|>";
+/// Ends it.
+pub(super) const AUDIO_END: &str = "<|audio_eos|>";
 /// Ends a turn.
 pub(super) const END_OF_TURN: &str = "<|im_end|>";
 /// Ends a text.
@@ -24,9 +28,9 @@ const ADDED: [(&str, bool); 8] = [
     (END_OF_TURN, true),
     ("<think>", false),
     ("</think>", false),
-    ("<|audio_bos|>", true),
+    (AUDIO_BEGIN, true),
     (AUDIO_TOKEN, true),
-    ("<|audio_eos|>", true),
+    (AUDIO_END, true),
 ];
 /// Where Qwen's tokenizers cut a text before merging: contractions, words with the space before
 /// them, single digits, runs of punctuation, line ends, other spaces.

@@ -181,7 +181,7 @@ impl Asked {
             priority: self.priority,
             prompt: Unexpanded {
                 ids: self.ids.clone(),
-                placeholder: PLACEHOLDER,
+                placeholder: Some(PLACEHOLDER),
                 audio: self.songs.iter().map(audio).collect(),
                 thinking: false,
             },

@@ -1,22 +1,23 @@
-//! An audio expert: a Whisper encoder over windows of 30 s, pooled to 25 tokens a second.
+//! A Whisper encoder over a window of 30 s.
+//! Source: arXiv 2212.04356, section 2.2, without the decoder.
 
 use super::bind::Bind;
 use crate::error::Error;
 use gamut_kernels::ops::{
-    ConvStem, LayerNorm, Qkv, TAPS, attention, avg_pool, conv_stem, gemm, gemm_add, gemm_gelu,
-    layer_norm, layer_norm_f32,
+    ConvStem, LayerNorm, Qkv, TAPS, attention, conv_stem, gemm, gemm_add, gemm_gelu, layer_norm,
 };
-use gamut_kernels::{Context, Linear, Tensor, View, ViewMut};
-use gamut_loader::ExpertConfig;
+use gamut_kernels::{Context, Linear, Tensor, View};
+use gamut_loader::EncoderConfig;
 
 /// Epsilon of every LayerNorm of a Whisper encoder.
 const EPS: f64 = 1e-5;
 
 #[derive(Debug)]
-pub(super) struct Expert {
+pub(super) struct Encoder {
     stem: ConvStem,
     layers: Vec<Layer>,
-    layer_norm: LayerNorm,
+    /// Over its output, before or after pooling.
+    pub(super) layer_norm: LayerNorm,
     heads: usize,
 }
 
@@ -30,8 +31,8 @@ struct Layer {
     fc2: Linear,
 }
 
-impl Expert {
-    pub(super) fn bind(w: &Bind<'_>, config: &ExpertConfig) -> Result<Expert, Error> {
+impl Encoder {
+    pub(super) fn bind(w: &Bind<'_>, config: &EncoderConfig) -> Result<Encoder, Error> {
         let d = config.d_model;
         let positions = w
             .at("embed_positions")
@@ -42,7 +43,7 @@ impl Expert {
             positions,
         };
         let layers = w.at("layers");
-        Ok(Expert {
+        Ok(Encoder {
             stem,
             layers: (0..config.encoder_layers)
                 .map(|i| Layer::bind(&layers.at(i), config))
@@ -52,24 +53,24 @@ impl Expert {
         })
     }
 
-    /// One window's log-mel `[bins, 3000]` to its tokens `[up to 750, d]`.
+    /// One window's log-mel `[bins, 3000]` to its first `frames` of 1,500, `[frames, d]`, as they are
+    /// before the last LayerNorm. They see each other and none behind them.
     pub(super) fn forward(
         &self,
         cx: &Context,
         mel: View<'_>,
-        tokens: ViewMut<'_>,
-    ) -> Result<(), gamut_kernels::Error> {
-        let mut x = conv_stem(cx, mel, &self.stem)?;
+        frames: usize,
+    ) -> Result<Tensor, gamut_kernels::Error> {
+        let mut x = conv_stem(cx, mel, &self.stem, frames)?;
         for layer in &self.layers {
             layer.forward(cx, self.heads, &mut x)?;
         }
-        let x = layer_norm_f32(cx, &x, &self.layer_norm)?;
-        avg_pool(cx, &x, tokens)
+        Ok(x)
     }
 }
 
 impl Layer {
-    fn bind(w: &Bind<'_>, config: &ExpertConfig) -> Result<Layer, Error> {
+    fn bind(w: &Bind<'_>, config: &EncoderConfig) -> Result<Layer, Error> {
         let (d, ffn) = (config.d_model, config.encoder_ffn_dim);
         let attn = w.at("self_attn");
         Ok(Layer {

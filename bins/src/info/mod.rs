@@ -1,12 +1,13 @@
 //! `gamut info`: what a checkpoint holds and what it takes.
 
+mod sizes;
+
 use crate::args::{DeviceArg, DeviceArgs, InfoArgs};
 use crate::error::Error;
 use crate::output::{self, bytes};
 use crate::setup::{one_at_a_time, parameters};
 use gamut_engine::{DType, MemoryPlan, Model, OpenOptions, Target};
 use gamut_kernels::Host;
-use gamut_loader::{ExpertConfig, Gate};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -16,79 +17,32 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
     let target = target(&args.engine.device)?;
     let plan = MemoryPlan::new(&model, &one_at_a_time(&args.engine), target, None)?;
     let config = model.config();
-    let (fusion, text) = (&config.fusion, &config.text);
     let weights = model.checkpoint().weights();
     let parameters = parameters(&model);
     if args.json {
         output::write_json(&json!({
             "path": args.model,
+            "architecture": config.architecture.name(),
             "parameters": parameters,
             "tensors": weights.tensors().len(),
             "files": weights.files().len(),
-            "max_audio_seconds": config.max_audio_seconds,
+            "max_audio_seconds": model.max_audio_seconds(),
             "memory_bytes": plan,
             "anonymous_bytes": plan.anonymous() + if mmap { 0 } else { plan.weights },
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let expert = |name: &str, e: &ExpertConfig| {
-        let sizes = format!(
-            "{} layers, d_model {}, {} heads, ffn {}, {} mel bins",
-            e.encoder_layers,
-            e.d_model,
-            e.encoder_attention_heads,
-            e.encoder_ffn_dim,
-            e.num_mel_bins
-        );
-        vec![name.to_owned(), sizes]
-    };
-    let gate = match fusion.gate {
-        Gate::Channel => "channel",
-        Gate::Token => "token",
-    };
-    let tied = if text.tie_word_embeddings {
-        "tied"
-    } else {
-        "untied"
-    };
-    let rows = [
-        vec!["checkpoint".to_owned(), args.model.display().to_string()],
-        vec![
-            "weights".to_owned(),
-            format!(
-                "{parameters} parameters in {} tensors, {} files, {}",
-                weights.tensors().len(),
-                weights.files().len(),
-                bytes(plan.weights)
-            ),
-        ],
-        expert("temporal expert", &config.temporal),
-        expert("global expert", &config.global),
-        vec![
-            "fusion".to_owned(),
-            format!(
-                "{} heads, ffn {}, gate per {gate}",
-                fusion.num_attention_heads, fusion.ffn_dim
-            ),
-        ],
-        vec![
-            "decoder".to_owned(),
-            format!(
-                "{} layers, hidden {}, {} heads over {} of {}, ffn {}, vocabulary {}, {tied}",
-                text.num_hidden_layers,
-                text.hidden_size,
-                text.num_attention_heads,
-                text.num_key_value_heads,
-                text.head_dim,
-                text.intermediate_size,
-                text.vocab_size,
-            ),
-        ],
-        vec![
-            "longest song".to_owned(),
-            format!("{} s", config.max_audio_seconds),
-        ],
+    let held = format!(
+        "{parameters} parameters in {} tensors, {} files, {}",
+        weights.tensors().len(),
+        weights.files().len(),
+        bytes(plan.weights)
+    );
+    let mut rows = vec![
+        ["checkpoint".to_owned(), args.model.display().to_string()],
+        ["weights".to_owned(), held],
     ];
+    rows.extend(sizes::rows(config));
     let width = rows.iter().map(|row| row[0].len()).max().unwrap_or(0);
     let mut text: String = rows
         .iter()
@@ -115,7 +69,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
         (
             "hearing",
             plan.hearing,
-            "activations of the experts, for the longest song",
+            "activations of what hears, for the longest song",
         ),
         ("audio", plan.audio_pool, "tokens of the longest song"),
         ("rope", plan.rope, "cosines and sines"),
