@@ -2,10 +2,11 @@
 
 use crate::engine::Song;
 use crate::error::Error;
-use crate::model::Model;
+use crate::model::{Ears, Model};
+use crate::plan::longest_clip;
 use crate::sampling::SamplingParams;
 use bytes::Bytes;
-use gamut_frontend::{Audio, MAX_STREAM_BYTES, Source};
+use gamut_frontend::{Audio, MAX_STREAM_BYTES, SAMPLE_RATE, Source};
 use gamut_loader::Message;
 use serde_json::{Map, Value};
 use std::io::Read;
@@ -111,6 +112,30 @@ impl Model {
     pub fn decode_audio(&self, audio: &AudioInput) -> Result<Audio, Error> {
         let (source, excerpt) = audio.source().ok_or(Error::EmptyClip)?;
         Ok(load_file(&source, excerpt, self.audio()?.max_seconds)?)
+    }
+
+    /// Whether the model can hear these samples.
+    pub(crate) fn check_clip(&self, samples: &[f32]) -> Result<(), Error> {
+        let most = self.audio()?.max_seconds;
+        if samples.is_empty() {
+            return Err(Error::EmptyClip);
+        }
+        if samples.len() > longest_clip(self) {
+            let seconds = samples.len() as f64 / f64::from(SAMPLE_RATE);
+            return Err(Error::ClipTooLong { seconds, most });
+        }
+        let least = self.ears().map_or(1, Ears::shortest);
+        if samples.len() < least {
+            let samples = samples.len();
+            return Err(Error::ClipTooShort { samples, least });
+        }
+        match samples.iter().position(|sample| !sample.is_finite()) {
+            Some(index) => Err(Error::NotFinite {
+                index,
+                value: samples[index],
+            }),
+            None => Ok(()),
+        }
     }
 }
 

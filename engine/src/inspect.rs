@@ -37,8 +37,8 @@ impl Inspection {
     /// device is used directly, without an engine's threads and caches.
     ///
     /// # Errors
-    /// If the device or memory cannot be had, the clips or the prompt do not fit, or the conversation
-    /// has not as many places for audio as there are clips.
+    /// If the device or memory cannot be had, the model cannot hear a clip, the prompt does not fit, or
+    /// the conversation has not as many places for audio as there are clips.
     pub fn run(
         model: &Model,
         options: &EngineOptions,
@@ -50,6 +50,7 @@ impl Inspection {
         let message = Input::Messages(messages, Variables::default());
         let audio = clips.iter().map(|_| AudioInput::Samples([].into()));
         let unexpanded = Unexpanded::new(model, &message, audio.collect())?;
+        clips.iter().try_for_each(|clip| model.check_clip(clip))?;
         let host = Arc::new(Host::new(options.threads)?);
         let device = Device::open(options.device, options.dtype, &host)?;
         let options = EngineOptions {
@@ -138,9 +139,9 @@ impl Inspection {
         Ok(inspection)
     }
 
-    /// Writes a safetensors file: `mel` `[windows, num_mel_bins, 3000]`, each further audio
-    /// stage by its name, such as `temporal` `[N, d]` and `projected` `[N, D]`, `logits` `[vocab]`, all f32; `prompt_tokens` and
-    /// `tokens`, i64.
+    /// Writes a safetensors file: `mel` `[windows, num_mel_bins, 3000]`, each further audio stage by
+    /// its name, such as `temporal` `[N, d]` and `projected` `[N, D]`, `logits` `[vocab]`, all f32;
+    /// `prompt_tokens` and `tokens`, i64.
     ///
     /// # Errors
     /// If the file cannot be written.

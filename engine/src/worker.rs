@@ -7,7 +7,7 @@ use crate::engine::Stats;
 use crate::error::{Error, SubmitError};
 use crate::input::{AudioInput, load_file};
 use crate::mailbox::Bell;
-use crate::model::{Ears, Model};
+use crate::model::Model;
 use crate::plan::longest_clip;
 use crate::prefix::Key;
 use crate::scheduler::Limits;
@@ -346,7 +346,7 @@ impl AudioReader {
             };
         }
         if let AudioInput::Samples(samples) = audio {
-            self.check(samples)?;
+            self.model.check_clip(samples)?;
             let key = Key::of_samples(samples);
             let clip = Clip {
                 key,
@@ -374,36 +374,11 @@ impl AudioReader {
         }
         let most = self.model.audio()?.max_seconds;
         let decoded = self.host.install(|| load_file(&source, excerpt, most))?;
-        self.check(&decoded.samples)?;
+        self.model.check_clip(&decoded.samples)?;
         let clip = Clip {
             key,
             samples: decoded.samples.len(),
         };
         Ok(loaded(clip, Some(decoded.samples.into())))
-    }
-
-    /// Whether the model can hear these samples.
-    fn check(&self, samples: &[f32]) -> Result<(), Error> {
-        let rate = gamut_frontend::SAMPLE_RATE as usize;
-        let most = self.model.audio()?.max_seconds;
-        let seconds = samples.len() as f64 / rate as f64;
-        if samples.is_empty() {
-            return Err(Error::EmptyClip);
-        }
-        if samples.len() > most.saturating_mul(rate) {
-            return Err(Error::ClipTooLong { seconds, most });
-        }
-        let least = self.model.ears().map_or(1, Ears::shortest);
-        if samples.len() < least {
-            let samples = samples.len();
-            return Err(Error::ClipTooShort { samples, least });
-        }
-        match samples.iter().position(|sample| !sample.is_finite()) {
-            Some(index) => Err(Error::NotFinite {
-                index,
-                value: samples[index],
-            }),
-            None => Ok(()),
-        }
     }
 }

@@ -10,7 +10,7 @@ use gamut_kernels::ops::{
     sample,
 };
 use gamut_kernels::{Context, History, KvCache, Linear, PAGE, Sampling, Sequence, Tensor, Weight};
-use gamut_loader::{AudioEncoderConfig, Config, GammaConfig, TextConfig};
+use gamut_loader::{AudioEncoderConfig, Config, EncoderConfig, GammaConfig, TextConfig};
 use serde_json::json;
 
 /// Samples of a window, a second, and from one frame of the spectrogram to the next.
@@ -22,14 +22,21 @@ const SAMPLES: (usize, usize, usize) = (480_000, 16_000, 160);
 /// If the model has no such spectrogram.
 pub(crate) fn rows(config: &Config, sizes: &Sizes) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    if let Some(AudioEncoderConfig::Gamma(gamma)) = config.audio.as_ref().map(|a| &a.encoder) {
-        rows.push(mel(gamma, sizes)?);
+    if let Some(audio) = &config.audio {
+        // The experts of GaMMA differ in depth alone.
+        let (encoder, gamma) = match &audio.encoder {
+            AudioEncoderConfig::Gamma(gamma) => (&gamma.temporal, Some(gamma)),
+            AudioEncoderConfig::Tower(tower) => (&tower.encoder, None),
+        };
+        rows.push(mel(encoder, sizes)?);
         let mut windows = vec![1, sizes.windows];
         windows.dedup();
         for windows in windows {
-            rows.extend(expert(gamma, sizes, windows));
+            rows.extend(expert(encoder, sizes, windows));
         }
-        rows.extend(fusion(gamma, config.text.hidden_size, sizes));
+        if let Some(gamma) = gamma {
+            rows.extend(fusion(gamma, config.text.hidden_size, sizes));
+        }
     }
     rows.extend(prefill(&config.text, sizes));
     for batch in sizes.batches {
@@ -38,8 +45,8 @@ pub(crate) fn rows(config: &Config, sizes: &Sizes) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn mel(config: &GammaConfig, sizes: &Sizes) -> Result<Row> {
-    let (bins, seconds) = (config.temporal.num_mel_bins, sizes.seconds);
+fn mel(config: &EncoderConfig, sizes: &Sizes) -> Result<Row> {
+    let (bins, seconds) = (config.num_mel_bins, sizes.seconds);
     let samples = noise(seconds * SAMPLES.1);
     let windows = samples.len().div_ceil(SAMPLES.0);
     let frames = windows * SAMPLES.0 / SAMPLES.2;
@@ -54,8 +61,7 @@ fn mel(config: &GammaConfig, sizes: &Sizes) -> Result<Row> {
 }
 
 /// A layer of an expert over the frames of some windows; the stem takes one window.
-fn expert(config: &GammaConfig, sizes: &Sizes, windows: usize) -> Vec<Row> {
-    let config = &config.temporal;
+fn expert(config: &EncoderConfig, sizes: &Sizes, windows: usize) -> Vec<Row> {
     let (d, ffn, heads) = (
         config.d_model,
         config.encoder_ffn_dim,

@@ -44,8 +44,10 @@ fn the_flamingos_hear_one_song() {
 fn a_clip_that_becomes_no_token() {
     let home = home("qwen2_audio");
     home.write("tiny.wav", &crate::support::wav(&[0.1; 320]));
-    let line = "ask tiny.wav -m model -p What?";
-    home.refuses(line, &["320 samples", "no fewer than 321"]);
+    for line in ["ask", "inspect -o stages"] {
+        let line = format!("{line} tiny.wav -m model -p What?");
+        home.refuses(&line, &["320 samples", "no fewer than 321"]);
+    }
 }
 
 #[test]
