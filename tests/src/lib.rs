@@ -1,5 +1,5 @@
 //! What the tests that span crates share: chance, clips and other sounds, the oracle's golden cases, a
-//! layer on a device, CUDA's compiler, and mutants of kernels.
+//! layer on a device, packages from PyPI (CUDA's compiler, a vocabulary, music), and mutants of kernels.
 
 pub mod chance;
 pub mod clip;
@@ -7,7 +7,9 @@ pub mod golden;
 pub mod layer;
 pub mod mutants;
 pub mod nvrtc;
+pub mod pypi;
 pub mod sounds;
+pub mod tiktoken;
 
 use gamut_kernels::{Cuda, DType, Device, Driver};
 
