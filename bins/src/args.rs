@@ -4,6 +4,7 @@ use crate::batch::Shard;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gamut_engine::predict::{self, Ceilings};
 use gamut_engine::{DType, DeviceChoice, EngineOptions};
+use gamut_loader::synthetic::Shape;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -289,6 +290,9 @@ pub(crate) struct InfoArgs {
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+    /// Plan an engine for many requests at a time on a GPU of which so much is free, such as 79.
+    #[arg(long, value_name = "GIB", value_parser = parse_gib)]
+    pub(crate) gpu_memory: Option<f64>,
     /// Print one JSON object instead of tables.
     #[arg(long)]
     pub(crate) json: bool,
@@ -343,8 +347,9 @@ pub(crate) struct BenchArgs {
     /// Checkpoint directory [default: a demo model of random weights].
     #[arg(long, short, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
-    /// A config.json, whose model gets random weights that no file holds.
-    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    /// A shape (gamma-8b, gamma-14b, flamingo-7b) or a config.json, whose model gets random weights
+    /// that no file holds.
+    #[arg(long, value_name = "SHAPE|FILE", conflicts_with = "model")]
     pub(crate) random: Option<PathBuf>,
     /// Compute the least time that a GPU takes, without one, instead of measuring.
     #[arg(long, value_enum, value_name = "GPU")]
@@ -441,18 +446,58 @@ pub(crate) enum OutputArg {
 pub(crate) struct DemoModelArgs {
     /// Directory to write; it must be empty or not exist.
     pub(crate) dir: PathBuf,
-    /// A config.json of other sizes, such as those of a real model.
-    #[arg(long, value_name = "FILE")]
+    /// The sizes of a real model [default: very small ones].
+    #[arg(long, value_enum)]
+    pub(crate) shape: Option<ShapeArg>,
+    /// A config.json of any sizes and family.
+    #[arg(long, value_name = "FILE", conflicts_with = "shape")]
     pub(crate) config: Option<PathBuf>,
+    /// What the weights are.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) fill: FillArg,
     /// Type of the weights.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) dtype: DTypeArg,
-    /// Other seed, other weights.
+    /// Other seed, other random weights.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Weight files.
     #[arg(long, default_value_t = 1)]
     pub(crate) shards: usize,
+}
+
+/// A real model.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ShapeArg {
+    /// GaMMA with Qwen3-8B.
+    #[value(name = "gamma-8b")]
+    Gamma8b,
+    /// GaMMA with Qwen3-14B.
+    #[value(name = "gamma-14b")]
+    Gamma14b,
+    /// Music Flamingo, with Qwen2.5-7B.
+    #[value(name = "flamingo-7b")]
+    Flamingo7b,
+}
+
+impl From<ShapeArg> for Shape {
+    fn from(arg: ShapeArg) -> Shape {
+        match arg {
+            ShapeArg::Gamma8b => Shape::Gamma8b,
+            ShapeArg::Gamma14b => Shape::Gamma14b,
+            ShapeArg::Flamingo7b => Shape::Flamingo7b,
+        }
+    }
+}
+
+/// What weights are.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum FillArg {
+    /// Zeros, which take no room on the disk.
+    Zero,
+    /// Random numbers.
+    #[default]
+    Random,
 }
 
 /// The type of weights.
@@ -465,6 +510,14 @@ pub(crate) enum DTypeArg {
     /// The upper half of single precision.
     #[default]
     Bf16,
+}
+
+fn parse_gib(text: &str) -> Result<f64, String> {
+    let gib: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    match gib > 0.0 && gib < 1e6 {
+        true => Ok(gib),
+        false => Err("expected GiB, such as 79 or 23.5".to_owned()),
+    }
 }
 
 fn parse_bias(text: &str) -> Result<(u32, f32), String> {

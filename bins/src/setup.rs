@@ -8,7 +8,7 @@ use gamut_engine::{
     AudioInput, Constraint, DType, Device, Engine, EngineOptions, Excerpt, Model, OpenOptions,
     Sampling, SamplingParams, Session, Song, Variables,
 };
-use gamut_loader::synthetic::{self, SyntheticOptions};
+use gamut_loader::synthetic::{self, Shape, SyntheticOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ pub(crate) struct Opened {
 pub(crate) enum Weights<'a> {
     /// A checkpoint directory.
     Stored(&'a Path),
-    /// A config whose model gets random ones.
+    /// A shape's name or a config, whose model gets random ones.
     Random(&'a Path),
     /// The demo model.
     Demo,
@@ -43,7 +43,13 @@ pub(crate) fn model(weights: Weights<'_>, mmap: bool) -> Result<Model, Error> {
         Weights::Stored(dir) => open(dir),
         Weights::Demo => open(&demo_model()?),
         Weights::Random(config) => {
-            let config = synthetic::read_config(config).map_err(gamut_engine::Error::from)?;
+            let shape = Shape::ALL
+                .into_iter()
+                .find(|shape| config.as_os_str() == shape.name());
+            let config = match shape {
+                Some(shape) => shape.config(),
+                None => synthetic::read_config(config).map_err(gamut_engine::Error::from)?,
+            };
             Ok(Model::random(&config.to_string(), 0)?)
         }
     }
@@ -105,7 +111,8 @@ pub(crate) fn one_at_a_time(args: &EngineArgs) -> EngineOptions {
     }
 }
 
-fn options(args: &EngineArgs) -> EngineOptions {
+/// The options of an engine for many requests at a time.
+pub(crate) fn options(args: &EngineArgs) -> EngineOptions {
     EngineOptions {
         device: args.device.device.into(),
         dtype: args.device.dtype.map(DType::from),

@@ -196,7 +196,7 @@ impl Engine {
         };
         let plan = MemoryPlan::new(&model, options, device.target(), free)?;
         if let Some(free) = free {
-            let needed = plan.weights + plan.anonymous();
+            let needed = plan.total();
             if needed > free {
                 let tokens = plan.kv_tokens();
                 return Err(Error::DeviceMemory {

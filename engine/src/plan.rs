@@ -48,6 +48,12 @@ pub struct MemoryPlan {
     pub pages: usize,
     /// Blocks of audio, of 64 tokens each.
     pub audio_blocks: usize,
+    /// Tokens of the longest song; 0 in a model that reads text alone.
+    pub song_tokens: usize,
+    /// Keys and values of the longest song, in whole pages.
+    pub kv_per_song: u64,
+    /// How many of the longest songs' keys and values fit at once.
+    pub songs: usize,
 }
 
 impl MemoryPlan {
@@ -86,7 +92,8 @@ impl MemoryPlan {
         )?;
         range("max_songs", options.max_songs, 1, 1 << 16)?;
         let samples = longest_clip(model);
-        let audio_blocks = options.max_songs * model.audio_tokens(samples).div_ceil(BLOCK);
+        let song_tokens = model.audio_tokens(samples);
+        let audio_blocks = options.max_songs * song_tokens.div_ceil(BLOCK);
         let dtype = target.dtype();
         let weights_and_hearing = dry_encode(model, samples, target)?;
         let mut plan = MemoryPlan {
@@ -102,6 +109,9 @@ impl MemoryPlan {
             max_num_batched_tokens,
             pages: 0,
             audio_blocks,
+            song_tokens,
+            kv_per_song: 0,
+            songs: 0,
         };
         let steps = plan.largest_steps(model, target)?;
         let peak = steps.iter().map(Context::workspace_peak).max().unwrap_or(0);
@@ -133,19 +143,27 @@ impl MemoryPlan {
             }
             // Most of what is left, but no more than can ever be used.
             (None, Some(free)) => {
-                let left = (free / 10 * 9).saturating_sub(plan.weights + plan.anonymous());
+                let left = (free / 10 * 9).saturating_sub(plan.total());
                 let fitting = usize::try_from(left / page.max(1)).unwrap_or(usize::MAX);
                 fitting.min(least * max_num_seqs).max(least)
             }
             (None, None) => DEFAULT_CONTEXTS.min(max_num_seqs) * least,
         };
         plan.kv = plan.pages as u64 * page;
+        let song_pages = song_tokens.div_ceil(PAGE);
+        plan.kv_per_song = song_pages as u64 * page;
+        plan.songs = plan.pages.checked_div(song_pages).unwrap_or(0);
         Ok(plan)
     }
 
     /// All but the weights.
     pub fn anonymous(&self) -> u64 {
         self.kv + self.workspace + self.decode + self.hearing + self.audio_pool + self.rope
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.anonymous()
     }
 
     /// Tokens whose keys and values fit.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use gamut_loader::synthetic::{self, SyntheticOptions};
+use gamut_loader::synthetic::{self, Fill, SyntheticOptions};
 use gamut_loader::{Checkpoint, DType, Error, Message, OpenOptions, TemplateOptions, layout};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -132,7 +132,7 @@ fn the_same_seed_gives_the_same_weights_in_any_number_of_shards() {
     let single = written(&SyntheticOptions::default());
     let shards = written(&sharded());
     let other = written(&SyntheticOptions {
-        seed: 1,
+        fill: Fill::Random { seed: 1 },
         ..SyntheticOptions::default()
     });
     let expected = contents(&open(single.path()).unwrap());
@@ -140,6 +140,27 @@ fn the_same_seed_gives_the_same_weights_in_any_number_of_shards() {
     assert_eq!(split.weights().files().len(), 3);
     assert!(contents(&split) == expected);
     assert!(contents(&open(other.path()).unwrap()) != expected);
+}
+
+#[test]
+fn zeros_are_zero_in_any_number_of_shards() {
+    for shards in [1, 3] {
+        let dir = written(&SyntheticOptions {
+            fill: Fill::Zero,
+            shards,
+            ..SyntheticOptions::default()
+        });
+        let zeros = contents(&open(dir.path()).unwrap());
+        let random = contents(&open(written(&SyntheticOptions::default()).path()).unwrap());
+        assert_eq!(zeros.len(), random.len());
+        for ((name, dtype, shape, data), like) in zeros.into_iter().zip(random) {
+            assert_eq!(
+                (&name, dtype, shape, data.len()),
+                (&like.0, like.1, like.2, like.3.len())
+            );
+            assert!(data.iter().all(|byte| *byte == 0), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gamut_loader::synthetic::{self, SyntheticOptions};
+use gamut_loader::synthetic::{self, Fill, SyntheticOptions};
 use gamut_loader::{DType, Error, Message, Weights};
 use serde::Deserialize;
 
@@ -67,7 +67,7 @@ impl Case {
         let options = SyntheticOptions {
             config: self.config.clone(),
             dtype: self.dtype,
-            seed: self.seed,
+            fill: Fill::Random { seed: self.seed },
             shards: self.shards,
         };
         synthetic::write(dir, &options)

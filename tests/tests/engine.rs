@@ -5,7 +5,7 @@ use gamut_engine::{
     AudioInput, Completion, Continuation, DType, DeviceChoice, Engine, EngineOptions, Error, Event,
     Finish, Input, Model, OpenOptions, Request, Sampling, SamplingParams, SubmitError,
 };
-use gamut_loader::synthetic::{self, SyntheticOptions};
+use gamut_loader::synthetic::{self, Fill, SyntheticOptions};
 use gamut_tests::chance::Random;
 use gamut_tests::nvrtc::NEWEST;
 use gamut_tests::sounds::song;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 fn checkpoint(seed: u64) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let options = SyntheticOptions {
-        seed,
+        fill: Fill::Random { seed },
         ..SyntheticOptions::default()
     };
     synthetic::write(dir.path(), &options).unwrap();

@@ -13,6 +13,7 @@ use gamut_kernels::{
     Context, Counted, Counters, Counting, DType, Device, KernelCoverage, KvCache, Linear, PAGE,
     Result, Sequence, Tensor, Work, verify,
 };
+use gamut_loader::synthetic;
 use gamut_tests::layer::weight;
 use gamut_tests::virtual_gpu;
 use std::collections::BTreeMap;
@@ -65,8 +66,8 @@ fn every_line_runs(kernels: &[KernelCoverage]) {
 /// By the launches' geometry, over all that a song of 300 s and a prompt of 7,600 tokens take.
 #[test]
 fn few_products_go_into_padding_at_the_sizes_of_gamma_8b() {
-    let config = include_str!("../../benches/configs/gamma-8b.json");
-    let model = Model::random(config, 0).unwrap();
+    let config = synthetic::Shape::Gamma8b.config();
+    let model = Model::random(&config.to_string(), 0).unwrap();
     let target = Target::Cuda { dtype: DType::BF16 };
     let mut calls = predict::stages(&model, 300 * 16_000, target).unwrap();
     calls.push(predict::prompt(&model, Shape::new(7600, 0, 1), target).unwrap());

@@ -3,7 +3,7 @@
 
 use gamut_engine::{DType, DeviceChoice, EngineOptions, Inspection, Model};
 use gamut_loader::Message;
-use gamut_loader::synthetic::{self, SyntheticOptions};
+use gamut_loader::synthetic::{self, Fill, SyntheticOptions};
 use gamut_tests::nvrtc::NEWEST;
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ fn random_weights_are_those_of_the_files() {
     let options = SyntheticOptions {
         config: config(),
         dtype: gamut_loader::DType::BF16,
-        seed: SEED,
+        fill: Fill::Random { seed: SEED },
         shards: 1,
     };
     synthetic::write(dir.path(), &options).unwrap();

@@ -99,17 +99,15 @@ mod tests {
     use crate::row::BlasPeer;
     use crate::sizes::Sizes;
     use gamut_kernels::{DType, Target};
-    use gamut_loader::{Config, synthetic};
+    use gamut_loader::Config;
+    use gamut_loader::synthetic::Shape;
     use std::path::Path;
 
     /// At GaMMA-8B's size every row is valid, fits a GPU, and products do what their peers do.
     #[test]
     fn a_song_can_be_planned() {
-        let path = Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../configs/gamma-8b.json"
-        ));
-        let config = Config::from_json(path, &synthetic::read_config(path).unwrap()).unwrap();
+        let shape = Shape::Gamma8b;
+        let config = Config::from_json(Path::new(shape.name()), &shape.config()).unwrap();
         for row in rows(&config, &Sizes::SONG).unwrap() {
             let plan = Context::plan(Target::Cuda { dtype: DType::BF16 });
             let mut dry = Dry(Work::default());

@@ -10,9 +10,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// GaMMA-8B's sizes.
-const GAMMA_8B: &str = include_str!("../../configs/gamma-8b.json");
-
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
     /// What to measure.
@@ -84,9 +81,7 @@ impl Options {
     pub(crate) fn config_json(&self) -> Result<Value> {
         match (&self.config, self.device) {
             (Some(path), _) => Ok(synthetic::read_config(path)?),
-            (None, DeviceArg::Cuda) => {
-                serde_json::from_str(GAMMA_8B).map_err(Error::json(Path::new("gamma-8b.json")))
-            }
+            (None, DeviceArg::Cuda) => Ok(synthetic::Shape::Gamma8b.config()),
             (None, DeviceArg::Virtual) => Ok(smallest()),
         }
     }

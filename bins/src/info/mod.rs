@@ -1,21 +1,34 @@
 //! `gamut info`: what a checkpoint holds and what it takes.
 
+mod memory;
 mod sizes;
 
 use crate::args::{DeviceArg, DeviceArgs, InfoArgs};
 use crate::error::Error;
 use crate::output::{self, bytes};
-use crate::setup::{one_at_a_time, parameters};
+use crate::setup::{one_at_a_time, options, parameters};
 use gamut_engine::{DType, MemoryPlan, Model, OpenOptions, Target};
 use gamut_kernels::Host;
+use memory::Place;
 use serde_json::json;
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
     let mmap = !args.engine.no_mmap;
     let model = Model::open(&args.model, &OpenOptions { mmap })?;
-    let target = target(&args.engine.device)?;
-    let plan = MemoryPlan::new(&model, &one_at_a_time(&args.engine), target, None)?;
+    let (options, free) = match args.gpu_memory {
+        Some(gib) => (
+            options(&args.engine),
+            Some((gib * f64::from(1 << 30)) as u64),
+        ),
+        None => (one_at_a_time(&args.engine), None),
+    };
+    let place = Place {
+        target: target(&args.engine.device, free.is_some())?,
+        mmap,
+        free,
+    };
+    let plan = MemoryPlan::new(&model, &options, place.target, free)?;
     let config = model.config();
     let weights = model.checkpoint().weights();
     let parameters = parameters(&model);
@@ -28,6 +41,8 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
             "files": weights.files().len(),
             "max_audio_seconds": model.max_audio_seconds(),
             "memory_bytes": plan,
+            "gpu_memory_bytes": free,
+            "fits": free.map(|free| plan.total() <= free),
             "anonymous_bytes": plan.anonymous() + if mmap { 0 } else { plan.weights },
         }))?;
         return Ok(ExitCode::SUCCESS);
@@ -48,45 +63,18 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
         .iter()
         .map(|row| format!("{:width$}  {}\n", row[0], row[1]))
         .collect();
-    let held = match target {
-        Target::Cuda { .. } => "on the GPU",
-        Target::Host { .. } if mmap => "mapped from the files",
-        Target::Host { .. } => "read into memory",
-    };
-    text.push_str(&format!(
-        "\nmemory for a context of {} tokens\n",
-        plan.max_model_len
-    ));
-    for (name, size, note) in [
-        ("weights", plan.weights, held),
-        ("kv", plan.kv, "keys and values of the decoder"),
-        (
-            "workspace",
-            plan.workspace,
-            "activations of a step of the decoder",
-        ),
-        ("decode", plan.decode, "activations of a generated token"),
-        (
-            "hearing",
-            plan.hearing,
-            "activations of what hears, for the longest song",
-        ),
-        ("audio", plan.audio_pool, "tokens of the longest song"),
-        ("rope", plan.rope, "cosines and sines"),
-    ] {
-        text.push_str(&format!("  {name:10} {:>12}  {note}\n", bytes(size)));
-    }
+    text.push_str(&memory::table(&plan, &place));
     output::write(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The kind of device that the plan is for; it need not be there.
-fn target(args: &DeviceArgs) -> Result<Target, Error> {
+fn target(args: &DeviceArgs, gpu: bool) -> Result<Target, Error> {
     Ok(match args.device {
-        DeviceArg::Auto | DeviceArg::Host => Target::Host {
+        DeviceArg::Auto | DeviceArg::Host if !gpu => Target::Host {
             threads: Host::new(args.threads)?.threads(),
         },
-        DeviceArg::Cuda | DeviceArg::Virtual => Target::Cuda {
+        _ => Target::Cuda {
             dtype: args.dtype.map_or(DType::BF16, DType::from),
         },
     })

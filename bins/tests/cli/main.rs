@@ -12,5 +12,6 @@ mod conversation;
 mod families;
 #[cfg(target_os = "linux")]
 mod memory;
+mod real_sizes;
 mod support;
 mod virtual_gpu;

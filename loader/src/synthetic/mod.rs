@@ -1,5 +1,5 @@
-//! Seeded random checkpoints of the full layout, with a real tokenizer and chat template: models
-//! whose words carry no meaning, for first steps, tests and benchmarks.
+//! Checkpoints of the full layout whose weights are random or zero, with a real tokenizer and chat
+//! template: models whose words carry no meaning, for first steps, tests and benchmarks.
 //!
 //! # Weights that anybody can reproduce
 //!
@@ -26,6 +26,7 @@
 //! The square root is taken in f64 and rounded to f32.
 
 mod random;
+mod shapes;
 mod tokenizer;
 mod weights;
 
@@ -37,6 +38,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 pub use self::random::Elements;
+pub use self::shapes::Shape;
 use self::tokenizer::{AUDIO_BEGIN, AUDIO_END, AUDIO_TOKEN, END_OF_TEXT, END_OF_TURN, Vocabulary};
 use crate::chat_template::{self, ChatTemplate};
 use crate::checkpoint::{Checkpoint, check_tokens};
@@ -58,10 +60,23 @@ pub struct SyntheticOptions {
     pub config: Value,
     /// The type of every tensor.
     pub dtype: DType,
-    /// Another seed, other weights.
-    pub seed: u64,
+    /// What the weights are.
+    pub fill: Fill,
     /// Number of weight files; more than one come with an index.
     pub shards: usize,
+}
+
+/// What the weights of a synthetic checkpoint are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Zeros that take no room on the disk, where the file system has sparse files: for trying how a
+    /// model of a real size is loaded and planned.
+    Zero,
+    /// Random numbers, as above. Another seed, other weights.
+    Random {
+        /// The seed.
+        seed: u64,
+    },
 }
 
 impl Default for SyntheticOptions {
@@ -70,7 +85,7 @@ impl Default for SyntheticOptions {
         SyntheticOptions {
             config: demo_config(),
             dtype: DType::BF16,
-            seed: 0,
+            fill: Fill::Random { seed: 0 },
             shards: 1,
         }
     }
@@ -123,7 +138,7 @@ pub fn tokenizer_json() -> Value {
     Vocabulary::new().to_json()
 }
 
-/// Writes a random checkpoint into `dir`, which must be new or empty.
+/// Writes a checkpoint into `dir`, which must be new or empty.
 ///
 /// Every file appears under its name only once it is complete, `config.json` last. Fails if the
 /// config is invalid (before anything is written), if `dir` holds anything, and if a file cannot
@@ -282,13 +297,13 @@ fn write_weights(
 ) -> Result<(), Error> {
     let SyntheticOptions {
         dtype,
-        seed,
+        fill,
         shards,
         ..
     } = *options;
     let write_shard = |name: &str, specs: &[TensorSpec]| {
         write_file(dir, name, |out| {
-            weights::write_safetensors(out, specs, dtype, seed)
+            weights::write_safetensors(out, specs, dtype, fill)
         })
     };
     if shards == 1 {

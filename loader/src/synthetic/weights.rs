@@ -1,10 +1,12 @@
 //! Writing tensors as they are computed, so that no checkpoint is too large.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 
 use half::{bf16, f16};
 use serde_json::{Map, Value, json};
 
+use super::Fill;
 use super::random::Elements;
 use crate::layout::TensorSpec;
 use crate::weights::DType;
@@ -23,20 +25,27 @@ fn elements(spec: &TensorSpec) -> u64 {
 
 /// Writes one safetensors file.
 pub(super) fn write_safetensors(
-    out: &mut impl Write,
+    out: &mut BufWriter<File>,
     specs: &[TensorSpec],
     dtype: DType,
-    seed: u64,
+    fill: Fill,
 ) -> io::Result<()> {
     let mut header = header(specs, dtype).to_string().into_bytes();
     // Spaces after the header align the data to 8 bytes.
     header.resize(header.len().next_multiple_of(8), b' ');
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;
-    for spec in specs {
-        write_tensor(out, spec, dtype, seed)?;
+    match fill {
+        // Bytes that a file grows by read as zeros.
+        Fill::Zero => {
+            let data: u64 = specs.iter().map(|spec| size(spec, dtype)).sum();
+            out.flush()?;
+            out.get_ref().set_len((8 + header.len()) as u64 + data)
+        }
+        Fill::Random { seed } => specs
+            .iter()
+            .try_for_each(|spec| write_tensor(out, spec, dtype, seed)),
     }
-    Ok(())
 }
 
 fn header(specs: &[TensorSpec], dtype: DType) -> Value {
