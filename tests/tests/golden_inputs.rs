@@ -2,18 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
-use std::fs;
-
 use gamut_loader::Weights;
 use gamut_tests::clip::clip;
+use gamut_tests::golden::compare::Golden;
 use gamut_tests::golden::{Case, cases, fnv1a, weights_digest};
-use safetensors::SafeTensors;
 
 fn digest(case: &Case, of: &str) -> u64 {
-    let file = fs::read(case.golden_file()).unwrap();
-    let (_, metadata) = SafeTensors::read_metadata(&file).unwrap();
-    let digests = metadata.metadata().as_ref().unwrap();
-    u64::from_str_radix(&digests[of], 16).unwrap()
+    Golden::open(&case.golden_file()).digest(of)
 }
 
 #[test]

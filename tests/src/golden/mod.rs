@@ -1,6 +1,8 @@
 //! The cases of `golden/cases.json`: random checkpoints with a clip and a question each, which the
 //! PyTorch oracle answered (`golden/README.md`).
 
+pub mod compare;
+
 use std::path::{Path, PathBuf};
 
 use gamut_loader::synthetic::{self, Fill, SyntheticOptions};
