@@ -510,6 +510,8 @@ pub(crate) enum DTypeArg {
     /// The upper half of single precision.
     #[default]
     Bf16,
+    /// FP8 (E4M3) with a scale for each block of 128 x 128: the decoder's matrices; all else in bf16.
+    Fp8,
 }
 
 fn parse_gib(text: &str) -> Result<f64, String> {

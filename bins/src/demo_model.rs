@@ -17,6 +17,7 @@ pub(crate) fn run(args: &DemoModelArgs) -> Result<ExitCode, Error> {
         DTypeArg::F32 => DType::F32,
         DTypeArg::F16 => DType::F16,
         DTypeArg::Bf16 => DType::BF16,
+        DTypeArg::Fp8 => DType::F8E4M3,
     };
     let (fill, kind) = match args.fill {
         FillArg::Zero => (Fill::Zero, "checkpoint of zeros"),

@@ -8,6 +8,7 @@ use gamut_engine::{
     AudioInput, Constraint, DType, Device, Engine, EngineOptions, Excerpt, Model, OpenOptions,
     Sampling, SamplingParams, Session, Song, Variables,
 };
+use gamut_loader::layout;
 use gamut_loader::synthetic::{self, Shape, SyntheticOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,8 +98,10 @@ fn open_with(
 
 /// The number of a model's parameters.
 pub(crate) fn parameters(model: &Model) -> u64 {
-    let tensors = model.checkpoint().weights().tensors();
-    let sizes = tensors.map(|t| t.shape.iter().map(|d| *d as u64).product::<u64>());
+    let tensors = layout::tensors(model.config());
+    let sizes = tensors
+        .iter()
+        .map(|t| t.shape.iter().map(|d| *d as u64).product::<u64>());
     sizes.sum()
 }
 

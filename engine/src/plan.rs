@@ -26,6 +26,8 @@ const FEW_ROWS: usize = 512;
 pub struct MemoryPlan {
     /// Weights, in the type that the device holds them in.
     pub weights: u64,
+    /// On the host, weights that are stored in FP8, in bf16.
+    pub widened: u64,
     /// Keys and values of all `pages`.
     pub kv: u64,
     /// Activations of a step of the decoder.
@@ -98,6 +100,7 @@ impl MemoryPlan {
         let weights_and_hearing = dry_encode(model, samples, target)?;
         let mut plan = MemoryPlan {
             weights: 0,
+            widened: 0,
             kv: 0,
             workspace: 0,
             decode: 0,
@@ -122,7 +125,10 @@ impl MemoryPlan {
             plan.decode = graph.workspace_peak() as u64;
         }
         plan.weights = match target {
-            Target::Host { .. } => model.checkpoint().weights().total_bytes(),
+            Target::Host { .. } => {
+                plan.widened = model.fp8().iter().map(|w| w.bytes() as u64).sum();
+                model.checkpoint().weights().total_bytes()
+            }
             Target::Cuda { .. } => {
                 let steps = steps.iter().chain([&weights_and_hearing]);
                 Context::weight_bytes(&steps.collect::<Vec<_>>()) as u64
@@ -158,7 +164,8 @@ impl MemoryPlan {
 
     /// All but the weights.
     pub fn anonymous(&self) -> u64 {
-        self.kv + self.workspace + self.decode + self.hearing + self.audio_pool + self.rope
+        let activations = self.workspace + self.decode + self.hearing;
+        self.widened + self.kv + activations + self.audio_pool + self.rope
     }
 
     /// All of it.
@@ -310,6 +317,9 @@ fn dry_cache(model: &Model, positions: usize, target: Target) -> Result<(Rope, K
 
 /// Loads onto a device what the model's work needs there: its weights and kernels.
 pub(crate) fn load(model: &Model, device: &Device) -> Result<(), Error> {
+    if let Device::Host(host) = device {
+        host.widen(model.fp8());
+    }
     let target = device.target();
     let encode = dry_encode(model, A_FEW_SAMPLES, target)?;
     // Kernels differ between prompts and generated tokens; how long they are, and how many keys

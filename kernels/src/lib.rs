@@ -32,6 +32,7 @@ mod counted;
 mod cuda;
 mod dtype;
 mod error;
+mod fp8;
 mod host;
 mod kv_cache;
 pub mod ops;
@@ -55,6 +56,7 @@ pub use cuda::{
 };
 pub use dtype::DType;
 pub use error::{Error, Result};
+pub use fp8::Fp8Blocks;
 pub use host::{Host, Isa};
 pub use kv_cache::{KvCache, PAGE};
 pub use ops::{Op, registry};

@@ -1,6 +1,8 @@
-//! Weights as they lie in a checkpoint: never copied, never widened as a whole. Or random ones.
+//! Weights as they lie in a checkpoint: never copied, never widened as a whole, FP8 on the host
+//! excepted. Or random ones.
 
 use crate::error::{Error, Result};
+use crate::fp8::Fp8Blocks;
 use crate::host::simd::{LANES, Simd};
 use crate::ops::Random;
 use crate::{DType, Target};
@@ -27,6 +29,7 @@ pub struct Weight {
 enum Data {
     Stored(Bytes),
     Random(Arc<Generated>),
+    Blocks(Arc<Widened>),
 }
 
 /// Which elements a weight has: those at an address, or those of a random sequence.
@@ -40,6 +43,13 @@ pub(crate) enum Identity {
 #[derive(Debug)]
 struct Generated {
     random: Random,
+    bytes: OnceLock<Vec<u8>>,
+}
+
+/// A matrix in FP8, widened as a whole only on the host, and there only once.
+#[derive(Debug)]
+struct Widened {
+    blocks: Fp8Blocks,
     bytes: OnceLock<Vec<u8>>,
 }
 
@@ -76,6 +86,25 @@ impl Weight {
             data: Data::Random(Arc::new(Generated { random, bytes })),
             file: None,
         }
+    }
+
+    /// A matrix in FP8, which is computed with as if it were stored in bf16: each code times its
+    /// block's scale, rounded. A GPU gets it widened row by row; the host widens it as a whole when
+    /// it is first read, or before by [`Host::widen`](crate::Host::widen).
+    ///
+    /// # Errors
+    /// [`Error::WeightBytes`] if there are not exactly `rows * cols` codes, [`Error::Argument`] if
+    /// there are not as many scales as blocks.
+    pub fn fp8(rows: usize, cols: usize, blocks: Fp8Blocks) -> Result<Weight> {
+        blocks.check(rows, cols)?;
+        let bytes = OnceLock::new();
+        Ok(Weight {
+            dtype: DType::BF16,
+            rows,
+            cols,
+            data: Data::Blocks(Arc::new(Widened { blocks, bytes })),
+            file: None,
+        })
     }
 
     /// The same, whose bytes are mapped from `offset` of `file`. A GPU gets them by reading it.
@@ -125,13 +154,14 @@ impl Weight {
         match &self.data {
             Data::Stored(bytes) => Identity::Address(bytes.as_ptr() as usize),
             Data::Random(generated) => Identity::Random(generated.random.bits()),
+            Data::Blocks(widened) => Identity::Address(widened.blocks.codes.as_ptr() as usize),
         }
     }
 
     /// The numbers that it is made of, if no file holds them.
     pub(crate) fn generator(&self) -> Option<Random> {
         match &self.data {
-            Data::Stored(_) => None,
+            Data::Stored(_) | Data::Blocks(_) => None,
             Data::Random(generated) => Some(generated.random),
         }
     }
@@ -146,17 +176,35 @@ impl Weight {
                 self.dtype.narrow(&values, &mut bytes);
                 bytes
             }),
+            Data::Blocks(widened) => widened.bytes.get_or_init(|| {
+                let mut bytes = vec![0; self.bytes()];
+                for (row, bytes) in bytes.chunks_exact_mut(self.row_bytes().max(1)).enumerate() {
+                    widened.blocks.widen_row(row, self.cols, bytes);
+                }
+                bytes
+            }),
         }
     }
 
-    /// Copies the bytes from `offset` on, out of the file if there is one.
-    pub(crate) fn read(&self, offset: usize, to: &mut [u8]) -> std::io::Result<()> {
+    /// Does now what the host would do when it first reads a matrix in FP8.
+    pub(crate) fn widen(&self) {
+        if let Data::Blocks(_) = self.data {
+            self.data();
+        }
+    }
+
+    /// Copies the bytes of a row, out of the file if there is one.
+    pub(crate) fn read_row(&self, row: usize, to: &mut [u8]) -> std::io::Result<()> {
+        if let Data::Blocks(widened) = &self.data {
+            widened.blocks.widen_row(row, self.cols, to);
+            return Ok(());
+        }
         #[cfg(unix)]
         if let Some((file, start)) = &self.file {
             use std::os::unix::fs::FileExt;
-            return file.read_exact_at(to, start + offset as u64);
+            return file.read_exact_at(to, start + (row * self.row_bytes()) as u64);
         }
-        to.copy_from_slice(&self.data()[offset..offset + to.len()]);
+        to.copy_from_slice(self.row(row));
         Ok(())
     }
 

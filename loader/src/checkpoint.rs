@@ -72,7 +72,7 @@ impl Checkpoint {
             chat_template,
             generation_config,
             end_tokens,
-            weights: Weights::open(dir, options.mmap)?,
+            weights: Weights::open(dir, options.mmap)?.quantized(config.quantization.as_ref()),
             config,
             tokenizer,
         })

@@ -117,7 +117,7 @@ pub enum Error {
     },
 
     /// A tensor that the model needs is stored in a type that the engine does not compute with.
-    #[error("{}: tensor `{tensor}` has dtype {found}, expected F32, F16 or BF16", path.display())]
+    #[error("{}: tensor `{tensor}` has dtype {found}, expected F32, F16, BF16 or F8_E4M3", path.display())]
     UnsupportedDtype {
         /// The safetensors file that holds the tensor.
         path: PathBuf,

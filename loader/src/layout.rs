@@ -40,6 +40,8 @@ pub struct TensorSpec {
 pub enum Role {
     /// The matrix `[out, in]` of a linear layer, or the kernel `[out, in, 3]` of a convolution.
     Linear,
+    /// The matrix of a linear layer in a layer of the decoder, which checkpoints in FP8 have in it.
+    DecoderLinear,
     /// The bias of a linear layer or a convolution.
     Bias,
     /// The scale of a LayerNorm or an RMSNorm.
@@ -96,6 +98,11 @@ impl Layout {
 
     fn matrix(&mut self, name: &str, rows: usize, columns: usize) {
         self.push(format!("{name}.weight"), &[rows, columns], Role::Linear);
+    }
+
+    fn decoder_matrix(&mut self, name: &str, rows: usize, columns: usize) {
+        let name = format!("{name}.weight");
+        self.push(name, &[rows, columns], Role::DecoderLinear);
     }
 
     fn bias(&mut self, name: &str, width: usize) {
@@ -214,20 +221,20 @@ impl Layout {
             self.rms_norm(&format!("{layer}.input_layernorm"), d);
             for (name, rows) in [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)] {
                 let name = format!("{layer}.self_attn.{name}");
-                self.matrix(&name, rows, d);
+                self.decoder_matrix(&name, rows, d);
                 if config.qkv_bias {
                     self.bias(&name, rows);
                 }
             }
-            self.matrix(&format!("{layer}.self_attn.o_proj"), d, queries);
+            self.decoder_matrix(&format!("{layer}.self_attn.o_proj"), d, queries);
             if config.qk_norm {
                 self.rms_norm(&format!("{layer}.self_attn.q_norm"), config.head_dim);
                 self.rms_norm(&format!("{layer}.self_attn.k_norm"), config.head_dim);
             }
             self.rms_norm(&format!("{layer}.post_attention_layernorm"), d);
-            self.matrix(&format!("{layer}.mlp.gate_proj"), ffn, d);
-            self.matrix(&format!("{layer}.mlp.up_proj"), ffn, d);
-            self.matrix(&format!("{layer}.mlp.down_proj"), d, ffn);
+            self.decoder_matrix(&format!("{layer}.mlp.gate_proj"), ffn, d);
+            self.decoder_matrix(&format!("{layer}.mlp.up_proj"), ffn, d);
+            self.decoder_matrix(&format!("{layer}.mlp.down_proj"), d, ffn);
         }
         self.rms_norm(&format!("{prefix}model.norm"), d);
         if !config.tie_word_embeddings {

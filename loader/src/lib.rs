@@ -45,6 +45,8 @@
 //! - Files are not trusted. Every length is checked before memory is spent on it, every template
 //!   has a budget of steps, output and stack, and every [`Error`] names the file, the key or tensor,
 //!   what was found and what was expected.
+//! - Matrices in FP8 (`F8_E4M3`) come as they are stored, with the scales of their blocks, as
+//!   `quantization_config` of `config.json` lays them out.
 //! - Libraries underneath may panic on senseless tokenizers and templates; that is caught and
 //!   returned as an error.
 
@@ -66,9 +68,10 @@ pub use chat_template::{ChatTemplate, Content, Message, Part, TemplateOptions};
 pub use checkpoint::{Checkpoint, OpenOptions};
 pub use config::{
     Activation, Architecture, AudioConfig, AudioEncoderConfig, Config, EncoderConfig, FusionConfig,
-    GammaConfig, Gate, ProjectorConfig, TextConfig, TimeRotation, TowerConfig, TowerProjector,
+    GammaConfig, Gate, ProjectorConfig, QuantizationConfig, TextConfig, TimeRotation, TowerConfig,
+    TowerProjector,
 };
 pub use error::Error;
 pub use generation_config::GenerationConfig;
 pub use tokenizer::Tokenizer;
-pub use weights::{DType, Scope, Tensor, TensorSummary, Weights};
+pub use weights::{BlockScales, DType, Scope, Tensor, TensorSummary, Weights};

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use half::{bf16, f16};
 use serde::Deserialize;
 
+use crate::config::QuantizationConfig;
 use crate::error::Error;
 use crate::file;
 use crate::layout::TensorSpec;
@@ -31,6 +33,9 @@ pub enum DType {
     F16,
     /// The upper half of a single.
     BF16,
+    /// FP8 of four exponent and three fraction bits without infinities, times a factor for each block
+    /// of a matrix.
+    F8E4M3,
 }
 
 impl DType {
@@ -39,6 +44,7 @@ impl DType {
         match self {
             DType::F32 => 4,
             DType::F16 | DType::BF16 => 2,
+            DType::F8E4M3 => 1,
         }
     }
 
@@ -48,11 +54,12 @@ impl DType {
             DType::F32 => "F32",
             DType::F16 => "F16",
             DType::BF16 => "BF16",
+            DType::F8E4M3 => "F8_E4M3",
         }
     }
 
     fn from_name(name: &str) -> Option<DType> {
-        [DType::F32, DType::F16, DType::BF16]
+        [DType::F32, DType::F16, DType::BF16, DType::F8E4M3]
             .into_iter()
             .find(|dtype| dtype.name() == name)
     }
@@ -79,6 +86,17 @@ pub struct Tensor {
     /// The file that `data` is mapped from and the offset of its first byte there: reading it copies
     /// faster than touching the pages. None if the file was read into memory.
     pub source: Option<(Arc<File>, u64)>,
+    /// Of a matrix in FP8, the factors of its blocks.
+    pub scales: Option<BlockScales>,
+}
+
+/// What the elements of an FP8 matrix are to be multiplied with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockScales {
+    /// Rows and columns of a block; the last ones may be smaller.
+    pub block: [usize; 2],
+    /// `[ceil(rows / block rows), ceil(columns / block columns)]`: finite factors, row-major.
+    pub values: Vec<f32>,
 }
 
 impl fmt::Debug for Tensor {
@@ -109,6 +127,8 @@ pub struct Weights {
     tensors: BTreeMap<String, Located>,
     /// Of random weights, which no shard holds: what computes each tensor.
     random: BTreeMap<String, Elements>,
+    /// Rows and columns of the blocks of FP8 matrices, if the config tells them.
+    block: Option<[usize; 2]>,
 }
 
 impl fmt::Debug for Weights {
@@ -168,7 +188,15 @@ impl Weights {
             path,
             tensors,
             random: BTreeMap::new(),
+            block: None,
         })
+    }
+
+    /// The same weights, whose FP8 matrices are stored as a config says.
+    #[must_use]
+    pub fn quantized(mut self, config: Option<&QuantizationConfig>) -> Weights {
+        self.block = config.map(|config| config.weight_block_size);
+        self
     }
 
     /// Random weights in bf16; `path` is only named in errors.
@@ -189,6 +217,7 @@ impl Weights {
             shards: Vec::new(),
             tensors: specs.iter().map(located).collect(),
             random: specs.iter().map(elements).collect(),
+            block: None,
         }
     }
 
@@ -230,14 +259,70 @@ impl Weights {
             shards,
             tensors,
             random: BTreeMap::new(),
+            block: None,
         })
     }
 
-    /// The tensor `name`, which must have the shape `expected`. A random one is computed.
+    /// The tensor `name`, which must have the shape `expected`. A random one is computed; one in FP8
+    /// comes with the scales of its blocks.
     ///
-    /// Fails if it is missing, has another shape, or is not stored as F32, F16 or BF16.
+    /// Fails if it is missing, has another shape, or is not stored as F32, F16, BF16 or F8_E4M3; or
+    /// if it is in FP8 and no matrix, or has no scales for the blocks that the config says.
     pub fn get(&self, name: &str, expected: &[usize]) -> Result<Tensor, Error> {
-        let (Located { shard, info }, dtype) = self.find(name, expected)?;
+        let (located, dtype) = self.find(name, expected)?;
+        let scales = match dtype {
+            DType::F8E4M3 => Some(self.scales(name, located)?),
+            _ => None,
+        };
+        Ok(Tensor {
+            scales,
+            ..self.stored(name, located, dtype)
+        })
+    }
+
+    /// The factors of an FP8 matrix, `weight_scale_inv` beside its `weight`: despite the name they
+    /// are multiplied with.
+    fn scales(&self, name: &str, located: &Located) -> Result<BlockScales, Error> {
+        let entry = |path: &Path, tensor: &str, problem| Error::TensorEntry {
+            path: path.to_owned(),
+            tensor: tensor.to_owned(),
+            problem,
+        };
+        let path = self.file_of(located);
+        let (&[rows, cols], Some(block)) = (&located.info.shape[..], self.block) else {
+            let problem = match self.block {
+                Some(_) => format!(
+                    "F8_E4M3 of shape {:?}, expected a matrix",
+                    located.info.shape
+                ),
+                None => "F8_E4M3, but config.json has no quantization_config".to_owned(),
+            };
+            return Err(entry(path, name, problem));
+        };
+        let name = format!("{name}_scale_inv");
+        let shape = [rows.div_ceil(block[0]), cols.div_ceil(block[1])];
+        let (located, dtype) = self.find(&name, &shape)?;
+        let data = self.stored(&name, located, dtype).data;
+        let values: Vec<f32> = match dtype {
+            DType::F32 => words(&data, f32::from_le_bytes),
+            DType::F16 => words(&data, |bytes| f16::from_le_bytes(bytes).to_f32()),
+            DType::BF16 => words(&data, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+            DType::F8E4M3 => {
+                let problem = "a scale in F8_E4M3, expected F32, F16 or BF16".to_owned();
+                return Err(entry(self.file_of(located), &name, problem));
+            }
+        };
+        match values.iter().find(|value| !value.is_finite()) {
+            Some(value) => {
+                let problem = format!("a scale is {value}, expected a finite one");
+                Err(entry(self.file_of(located), &name, problem))
+            }
+            None => Ok(BlockScales { block, values }),
+        }
+    }
+
+    fn stored(&self, name: &str, located: &Located, dtype: DType) -> Tensor {
+        let Located { shard, info } = located;
         let (begin, end) = info.offsets;
         let (data, source) = match self.shards.get(*shard) {
             Some(shard) => {
@@ -251,13 +336,21 @@ impl Weights {
                 (bytes.unwrap_or_default().into(), None)
             }
         };
-        Ok(Tensor {
+        Tensor {
             name: name.to_owned(),
             dtype,
             shape: info.shape.clone(),
             data,
             source,
-        })
+            scales: None,
+        }
+    }
+
+    /// The file that a tensor is in.
+    fn file_of(&self, located: &Located) -> &Path {
+        self.shards
+            .get(located.shard)
+            .map_or(&self.path, |shard| &shard.path)
     }
 
     /// What computes the tensor `name`, which must have the shape `expected`, if it is a random
@@ -277,18 +370,15 @@ impl Weights {
             });
         };
         let info = &located.info;
-        let path = self
-            .shards
-            .get(located.shard)
-            .map_or(&self.path, |shard| &shard.path);
+        let path = self.file_of(located);
         let dtype = DType::from_name(&info.dtype).ok_or_else(|| Error::UnsupportedDtype {
-            path: path.clone(),
+            path: path.to_owned(),
             tensor: name.to_owned(),
             found: info.dtype.clone(),
         })?;
         if info.shape != expected {
             return Err(Error::Shape {
-                path: path.clone(),
+                path: path.to_owned(),
                 tensor: name.to_owned(),
                 found: info.shape.clone(),
                 expected: expected.to_vec(),
@@ -362,6 +452,15 @@ impl<'w> Scope<'w> {
             prefix => format!("{prefix}.{name}"),
         }
     }
+}
+
+/// Little-endian numbers of `N` bytes each.
+fn words<const N: usize>(data: &[u8], from: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    data.as_chunks()
+        .0
+        .iter()
+        .map(|bytes| from(*bytes))
+        .collect()
 }
 
 fn exists(path: &Path) -> Result<bool, Error> {

@@ -271,7 +271,7 @@ fn unknown_dtypes_matter_only_when_asked_for() {
     assert!(checkpoint.weights().get("b", &[1]).is_ok());
     let message = checkpoint.weights().get("a", &[1]).unwrap_err().to_string();
     assert!(
-        message.ends_with("tensor `a` has dtype I64, expected F32, F16 or BF16"),
+        message.ends_with("tensor `a` has dtype I64, expected F32, F16, BF16 or F8_E4M3"),
         "{message}"
     );
 }

@@ -13,7 +13,7 @@ import torch
 import transformers
 from oracle import SAMPLE_RATE, WINDOW_SAMPLES, load_weights, log_mel, rms_norm_f64
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor
+from transformers import FineGrainedFP8Config, PreTrainedTokenizerFast, WhisperFeatureExtractor
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 from transformers.utils import logging
@@ -55,12 +55,21 @@ class FamilyOracle:
         self.dtype = dtype
         self.config = json.loads((directory / "config.json").read_text())
         model_class = getattr(transformers, self.config["architectures"][0])
-        model, loading = model_class.from_pretrained(directory, dtype=torch.float32, output_loading_info=True)
+        quantized = "quantization_config" in self.config
+        # FP8 is widened to bf16, as transformers does it where there is no GPU.
+        kind = (
+            {"dtype": torch.bfloat16, "quantization_config": FineGrainedFP8Config(dequantize=True)}
+            if quantized
+            else {"dtype": torch.float32}
+        )
+        model, loading = model_class.from_pretrained(directory, output_loading_info=True, **kind)
+        model = widened(model)
         odd = {kind: names for kind, names in loading.items() if names}
         if odd:
             raise ValueError(f"{directory}: {odd}")
         self.model = model.eval()
-        check_saved(model_class, directory, self.config)
+        if not quantized:
+            check_saved(model_class, directory, self.config)
         if dtype == torch.float64:
             single = {name: buffer.clone() for name, buffer in model.named_buffers()}
             self.model = self.model.double()
@@ -130,6 +139,13 @@ class FamilyOracle:
         stages["logits"] = logits[0]
         stages["tokens"], stages["margins"] = torch.stack(tokens), torch.stack(margins)
         return stages
+
+
+def widened(model: torch.nn.Module) -> torch.nn.Module:
+    """The weights in f32; buffers stay as they are."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.float()
+    return model
 
 
 def check_saved(model_class: type, directory: Path, config: dict) -> None:

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in what they call
 
-use gamut_loader::Weights;
+use gamut_loader::{Checkpoint, OpenOptions};
 use gamut_tests::clip::clip;
 use gamut_tests::golden::compare::Golden;
 use gamut_tests::golden::{Case, cases, fnv1a, weights_digest};
@@ -26,8 +26,8 @@ fn weights_are_the_oracles() {
     for case in cases() {
         let dir = tempfile::tempdir().unwrap();
         case.write_checkpoint(dir.path()).unwrap();
-        let weights = Weights::open(dir.path(), true).unwrap();
-        let found = weights_digest(&weights).unwrap();
+        let checkpoint = Checkpoint::open(dir.path(), &OpenOptions::default()).unwrap();
+        let found = weights_digest(checkpoint.weights()).unwrap();
         assert_eq!(found, digest(&case, "weights"), "{}", case.name);
     }
 }

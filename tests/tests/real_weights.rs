@@ -64,7 +64,7 @@ fn a_real_song_is_heard_as_transformers_hears_it_on_the_virtual_gpu() {
 
 /// `cargo test --release -p gamut-tests --test real_weights -- --ignored`
 #[test]
-#[ignore = "takes a quarter of an hour"]
+#[ignore = "takes some minutes"]
 fn whole_windows_are_heard_on_the_virtual_gpu() {
     nvrtc::NEWEST.nvrtc();
     check(Part::Expert, &[VIRTUAL_BF16]);

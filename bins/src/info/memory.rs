@@ -22,6 +22,11 @@ pub(super) fn table(plan: &MemoryPlan, place: &Place) -> String {
     let kv = format!("keys and values of {} tokens", plan.kv_tokens());
     let rows = [
         ("weights", plan.weights, weights),
+        (
+            "widened",
+            plan.widened,
+            "what the files have in FP8, in bf16",
+        ),
         ("kv", plan.kv, &kv),
         (
             "workspace",

@@ -10,6 +10,7 @@ mod bench;
 mod commands;
 mod conversation;
 mod families;
+mod fp8;
 #[cfg(target_os = "linux")]
 mod memory;
 mod real_sizes;

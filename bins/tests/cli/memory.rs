@@ -89,6 +89,10 @@ fn larger_weights_stay_within_the_plan() {
     home.write("clip.wav", &wav(&tone(60.0)));
     stays_within_the_plan(&home, "");
     stays_within_the_plan(&home, "--no-mmap");
+
+    fs::remove_dir_all(home.path("model")).unwrap();
+    home.passes("demo-model model --config sizes/config.json --dtype fp8");
+    stays_within_the_plan(&home, "");
 }
 
 #[test]

@@ -2,17 +2,25 @@
 
 use crate::error::Error;
 use gamut_kernels::ops::{Distribution, LayerNorm, Random, RmsNorm};
-use gamut_kernels::{DType, Linear, Weight};
-use gamut_loader::Scope;
+use gamut_kernels::{DType, Fp8Blocks, Linear, Weight};
+use gamut_loader::{BlockScales, Scope};
+use std::cell::RefCell;
 use std::fmt::Display;
 
 /// A place in the checkpoint's tree of names.
-pub(super) struct Bind<'a>(pub(super) Scope<'a>);
+pub(super) struct Bind<'a> {
+    pub(super) scope: Scope<'a>,
+    /// The matrices in FP8 that were found so far, anywhere.
+    pub(super) fp8: &'a RefCell<Vec<Weight>>,
+}
 
 impl<'a> Bind<'a> {
     /// The place below `name`.
     pub(super) fn at(&self, name: impl Display) -> Bind<'a> {
-        Bind(self.0.scope(name))
+        Bind {
+            scope: self.scope.scope(name),
+            fp8: self.fp8,
+        }
     }
 
     /// The tensor `name` of `shape`, as a matrix of `shape[0]` rows; a vector is one row.
@@ -22,7 +30,7 @@ impl<'a> Bind<'a> {
             [rows, inner @ ..] => (*rows, inner.iter().product()),
             [] => (1, 1),
         };
-        if let Some(elements) = self.0.elements(name, shape)? {
+        if let Some(elements) = self.scope.elements(name, shape)? {
             let random = Random {
                 state: elements.state,
                 offset: elements.offset,
@@ -31,11 +39,23 @@ impl<'a> Bind<'a> {
             };
             return Ok(Weight::random(rows, cols, random));
         }
-        let tensor = self.0.tensor(name, shape)?;
+        let tensor = self.scope.tensor(name, shape)?;
+        if let Some(BlockScales { block, values }) = tensor.scales {
+            let blocks = Fp8Blocks {
+                codes: tensor.data,
+                scales: values,
+                block,
+            };
+            let weight = Weight::fp8(rows, cols, blocks)?;
+            self.fp8.borrow_mut().push(weight.clone());
+            return Ok(weight);
+        }
         let dtype = match tensor.dtype {
             gamut_loader::DType::F32 => DType::F32,
             gamut_loader::DType::F16 => DType::F16,
             gamut_loader::DType::BF16 => DType::BF16,
+            // Never without scales.
+            gamut_loader::DType::F8E4M3 => DType::BF16,
         };
         let weight = Weight::new(dtype, rows, cols, tensor.data)?;
         Ok(match tensor.source {

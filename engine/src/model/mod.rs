@@ -17,10 +17,11 @@ use bind::Bind;
 use decoder::Decoder;
 use gamma::Gamma;
 use gamut_kernels::ops::Rope;
-use gamut_kernels::{Batch, Context, KvCache, Tensor, View};
+use gamut_kernels::{Batch, Context, KvCache, Tensor, View, Weight};
 use gamut_loader::{AudioConfig, AudioEncoderConfig, Checkpoint, Config, OpenOptions, synthetic};
 use hearing::AudioEncoder;
 pub(crate) use hearing::{Ears, Hearing, Unit};
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::OnceLock;
 use tower::Tower;
@@ -32,6 +33,8 @@ pub struct Model {
     /// None in a model that reads text alone.
     ears: Option<Ears>,
     language_model: Decoder,
+    /// The matrices in FP8, which are among the parts as well.
+    fp8: Vec<Weight>,
     /// Made when the first answer is to be held to something.
     compiler: OnceLock<Result<Compiler, String>>,
 }
@@ -41,7 +44,7 @@ impl Model {
     ///
     /// # Errors
     /// If a file or a key is missing or wrong, or if a tensor is missing, misshapen or of a type
-    /// that is not f32, f16 or bf16.
+    /// that is not f32, f16, bf16 or FP8 with scales.
     pub fn open(dir: impl AsRef<Path>, options: &OpenOptions) -> Result<Model, Error> {
         Model::bind(Checkpoint::open(dir, options)?)
     }
@@ -62,7 +65,11 @@ impl Model {
 
     fn bind(checkpoint: Checkpoint) -> Result<Model, Error> {
         let config = checkpoint.config();
-        let root = |name: &str| Bind(checkpoint.weights().scope(name));
+        let fp8 = RefCell::default();
+        let root = |name: &str| Bind {
+            scope: checkpoint.weights().scope(name),
+            fp8: &fp8,
+        };
         let text = &config.text;
         let ears = config.audio.as_ref().map(|audio| {
             let out = text.hidden_size;
@@ -75,6 +82,7 @@ impl Model {
         Ok(Model {
             ears: ears.transpose()?,
             language_model: Decoder::bind(&root(config.architecture.decoder_scope()), text)?,
+            fp8: fp8.take(),
             checkpoint,
             compiler: OnceLock::new(),
         })
@@ -122,6 +130,11 @@ impl Model {
     /// model that hears.
     pub fn audio_token(&self) -> Option<u32> {
         self.config().audio.as_ref().map(|audio| audio.token)
+    }
+
+    /// The weights in FP8.
+    pub(crate) fn fp8(&self) -> &[Weight] {
+        &self.fp8
     }
 
     /// What hears; None where [`Model::audio`] is an error.

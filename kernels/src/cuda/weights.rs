@@ -275,15 +275,14 @@ impl Scratch {
             return Ok(());
         }
         let bytes = weight.row_bytes();
-        weight.read(row * bytes, &mut to[..bytes])?;
+        weight.read_row(row, &mut to[..bytes])?;
         to[bytes..].fill(0);
         Ok(())
     }
 
     fn widen(&mut self, weight: &Weight, row: usize) -> io::Result<Vec<f32>> {
-        let bytes = weight.row_bytes();
-        self.0.resize(bytes, 0);
-        weight.read(row * bytes, &mut self.0)?;
+        self.0.resize(weight.row_bytes(), 0);
+        weight.read_row(row, &mut self.0)?;
         Ok(weight.dtype().widen(&self.0))
     }
 }

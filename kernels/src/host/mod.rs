@@ -12,6 +12,8 @@ pub(crate) mod tiles;
 pub use simd::Isa;
 
 use crate::error::{Result, ensure};
+use crate::weight::Weight;
+use rayon::prelude::*;
 use threads::Threads;
 
 /// The host device: a pool of threads of its own and the widest vectors that the processor has.
@@ -60,6 +62,12 @@ impl Host {
     /// Threads of the pool.
     pub fn threads(&self) -> usize {
         self.threads.count()
+    }
+
+    /// Widens those of the weights that are in FP8, on all threads, rather than each when it is first
+    /// read.
+    pub fn widen(&self, weights: &[Weight]) {
+        self.install(|| weights.par_iter().for_each(Weight::widen));
     }
 
     /// Runs `work` in the pool, so that its parallel iterators use these threads.

@@ -8,6 +8,7 @@
 //! | `gamma` | GaMMA: two experts, a fusion network |
 //! | `qwen2_audio`, `flamingo` | one encoder, called a tower, and a projector |
 //! | `text` | the decoder of every family, and decoders alone |
+//! | `quantization` | how matrices are stored in FP8 |
 //!
 //! Every size has an upper bound, checked here before anything is allocated from it. Keys that the
 //! engine does not use are ignored, because other tools write many of them.
@@ -15,6 +16,7 @@
 mod encoder;
 mod flamingo;
 mod gamma;
+mod quantization;
 mod qwen2_audio;
 mod text;
 mod tower;
@@ -28,6 +30,7 @@ use crate::json::{self, Section};
 
 pub use encoder::EncoderConfig;
 pub use gamma::{FusionConfig, GammaConfig, Gate, ProjectorConfig};
+pub use quantization::QuantizationConfig;
 pub use text::TextConfig;
 pub use tower::{TimeRotation, TowerConfig, TowerProjector};
 
@@ -54,6 +57,9 @@ pub struct Config {
     /// Tokens that end an answer (`eos_token_id`, an id or a list, at the top or in `text_config`),
     /// for checkpoints whose `generation_config.json` does not say; checked in every one.
     pub eos_token_id: Option<Vec<u32>>,
+    /// How matrices in FP8 are stored, if there are any (`quantization_config`, at the top or in
+    /// `text_config`).
+    pub quantization: Option<QuantizationConfig>,
 }
 
 /// How a model hears.
@@ -203,6 +209,10 @@ impl Config {
             eos_token_id: match eos(&root)? {
                 Some(ids) => Some(ids),
                 None => eos(&decoder)?,
+            },
+            quantization: match QuantizationConfig::read(&root)? {
+                Some(quantization) => Some(quantization),
+                None => QuantizationConfig::read(&decoder)?,
             },
             text,
         })

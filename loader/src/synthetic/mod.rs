@@ -24,7 +24,12 @@
 //! | `lm_head`, or `embed_tokens` when tied, `[vocab, D]` | 0 | `2 sqrt(3 / D)` |
 //!
 //! The square root is taken in f64 and rounded to f32.
+//!
+//! In FP8 ([`DType::F8E4M3`]) are the matrices of the decoder's layers, all else is in bf16. A block of
+//! 128 x 128 elements has the scale `max |element| / 448`, rounded to bf16, and each code is the nearest
+//! to `element / scale`, ties to even, at most 448. The scales of `NAME` are the tensor `NAME_scale_inv`.
 
+mod fp8;
 mod random;
 mod shapes;
 mod tokenizer;
@@ -45,7 +50,7 @@ use crate::checkpoint::{Checkpoint, check_tokens};
 use crate::config::{Architecture, Config};
 use crate::error::Error;
 use crate::generation_config::GenerationConfig;
-use crate::layout::{self, TensorSpec};
+use crate::layout::{self, Role, TensorSpec};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{DType, Weights};
 
@@ -58,7 +63,7 @@ pub struct SyntheticOptions {
     /// The `config.json` to write, of any architecture. The ids of its audio's tokens are set to the
     /// tokenizer's; its vocabulary may be larger than the tokenizer's (ids without text), not smaller.
     pub config: Value,
-    /// The type of every tensor.
+    /// The type of every tensor; in FP8 are the decoder's matrices alone.
     pub dtype: DType,
     /// What the weights are.
     pub fill: Fill,
@@ -150,7 +155,7 @@ pub fn write(dir: impl AsRef<Path>, options: &SyntheticOptions) -> Result<(), Er
         config_json,
         config,
         ..
-    } = Parts::new(dir, &options.config)?;
+    } = Parts::new(dir, &options.config, options.dtype)?;
     let specs = layout::tensors(&config);
     if options.shards == 0 || options.shards > specs.len() {
         return Err(Error::Shards {
@@ -189,7 +194,7 @@ pub fn checkpoint(config: &Value, seed: u64) -> Result<Checkpoint, Error> {
         config,
         tokenizer,
         ..
-    } = Parts::new(path, config)?;
+    } = Parts::new(path, config, DType::BF16)?;
     Ok(Checkpoint {
         path: path.to_owned(),
         weights: Weights::random(path, &layout::tensors(&config), seed),
@@ -214,8 +219,9 @@ struct Parts {
 }
 
 impl Parts {
-    /// Those of a config, whose placeholder becomes the tokenizer's; `dir` is only named in errors.
-    fn new(dir: &Path, config: &Value) -> Result<Parts, Error> {
+    /// Those of a config, whose placeholder becomes the tokenizer's, and which says what is in FP8;
+    /// `dir` is only named in errors.
+    fn new(dir: &Path, config: &Value, dtype: DType) -> Result<Parts, Error> {
         let vocabulary = Vocabulary::new();
         let mut config_json = config.clone();
         if let Some(keys) = config_json.as_object_mut() {
@@ -224,7 +230,11 @@ impl Parts {
             }
         }
         let config_path = dir.join("config.json");
-        let config = Config::from_json(&config_path, &config_json)?;
+        let mut config = Config::from_json(&config_path, &config_json)?;
+        if dtype == DType::F8E4M3 {
+            config_json["quantization_config"] = quantization(&layout::tensors(&config));
+            config = Config::from_json(&config_path, &config_json)?;
+        }
         let tokenizer = Tokenizer::from_bytes(
             &dir.join("tokenizer.json"),
             vocabulary.to_json().to_string().as_bytes(),
@@ -251,6 +261,20 @@ fn audio_tokens(model_type: Option<&Value>) -> &'static [(&'static str, &'static
         ],
         _ => &[],
     }
+}
+
+/// What a config says of matrices in FP8.
+fn quantization(specs: &[TensorSpec]) -> Value {
+    let others = specs.iter().filter(|spec| spec.role == Role::Linear);
+    let mut left_alone: Vec<&str> = others
+        .filter_map(|spec| spec.name.split('.').next())
+        .collect();
+    left_alone.push("lm_head");
+    left_alone.dedup();
+    json!({
+        "quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
+        "weight_block_size": [fp8::BLOCK, fp8::BLOCK], "modules_to_not_convert": left_alone,
+    })
 }
 
 /// The template of a model's class.
@@ -313,7 +337,8 @@ fn write_weights(
     for (number, part) in (1..).zip(split(specs, shards, dtype)) {
         let name = format!("model-{number:05}-of-{shards:05}.safetensors");
         write_shard(&name, part)?;
-        weight_map.extend(part.iter().map(|spec| (spec.name.clone(), name.clone())));
+        let entries = part.iter().flat_map(|spec| weights::entries(spec, dtype));
+        weight_map.extend(entries.map(|entry| (entry.name, name.clone())));
     }
     let total_size: u64 = specs.iter().map(|spec| weights::size(spec, dtype)).sum();
     let index = json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });

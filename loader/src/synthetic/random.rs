@@ -69,7 +69,7 @@ fn offset_and_scale(spec: &TensorSpec) -> (f32, f32) {
     // Division, square root and rounding are exact operations of IEEE 754, the same everywhere.
     let unit_variance = (3.0 / fan_in as f64).sqrt() as f32;
     match spec.role {
-        Role::Linear => (0.0, unit_variance),
+        Role::Linear | Role::DecoderLinear => (0.0, unit_variance),
         Role::Output => (0.0, 2.0 * unit_variance),
         Role::Embedding => (0.0, 1.0),
         Role::Positions => (0.0, 0.1),

@@ -54,6 +54,8 @@ enum DTypeName {
     F32,
     F16,
     BF16,
+    #[serde(rename = "fp8")]
+    F8E4M3,
 }
 
 /// All cases.
