@@ -12,5 +12,7 @@ mod conversation;
 mod families;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(feature = "pull")]
+mod pull;
 mod support;
 mod virtual_gpu;
