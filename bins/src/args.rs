@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Write a small random checkpoint of the full layout.
     DemoModel(DemoModelArgs),
+    /// Download a checkpoint from a Hugging Face hub into its cache, and print its directory.
+    Pull(PullArgs),
 }
 
 /// What computes.
@@ -498,6 +500,19 @@ pub(crate) enum FillArg {
     /// Random numbers.
     #[default]
     Random,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// The model, such as Qwen/Qwen3-0.6B.
+    #[arg(value_name = "ORG/NAME")]
+    pub(crate) model: String,
+    /// Branch, tag or commit.
+    #[arg(long, value_name = "REV", default_value = "main")]
+    pub(crate) revision: String,
+    /// Download nothing: find what is in the cache, as HF_HUB_OFFLINE=1 does.
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 /// The type of weights.

@@ -44,6 +44,11 @@ pub(crate) enum Error {
         dir: PathBuf,
         reason: String,
     },
+    #[cfg(feature = "pull")]
+    Hub(gamut_hub::Error),
+    /// This command cannot download.
+    #[cfg(not(feature = "pull"))]
+    NoPull,
 }
 
 impl std::fmt::Display for Error {
@@ -85,6 +90,13 @@ impl std::fmt::Display for Error {
                     dir.display()
                 )
             }
+            #[cfg(feature = "pull")]
+            Error::Hub(e) => e.fmt(f),
+            #[cfg(not(feature = "pull"))]
+            Error::NoPull => write!(
+                f,
+                "this gamut was built without pull: cargo build --release --features pull"
+            ),
         }
     }
 }

@@ -11,6 +11,7 @@ mod info;
 mod inspect;
 mod output;
 mod progress;
+mod pull;
 mod setup;
 mod verify;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::DemoModel(args) => demo_model::run(&args),
+        Command::Pull(args) => pull::run(&args),
     };
     match result {
         Ok(code) => code,

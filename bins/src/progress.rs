@@ -1,6 +1,7 @@
 //! A progress bar on stderr for work that takes over a second.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -25,21 +26,34 @@ impl Progress {
 
     /// `done` of `total` steps of what is called `name`.
     pub(crate) fn show(&mut self, name: &'static str, done: usize, total: usize) {
+        let style = "{msg:10} [{bar:40}] {pos}/{len} {eta}";
+        self.draw(style, name.into(), done as u64, total as u64);
+    }
+
+    /// `done` of `total` bytes, of what is called `name` at the moment.
+    #[cfg(feature = "pull")]
+    pub(crate) fn show_bytes(&mut self, name: &str, done: u64, total: u64) {
+        let style =
+            "{msg} [{bar:40}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
+        self.draw(style, name.to_owned().into(), done, total);
+    }
+
+    fn draw(&mut self, style: &str, name: Cow<'static, str>, done: u64, total: u64) {
         if !self.terminal || self.start.elapsed() < PATIENCE {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let bar =
-                ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{msg:10} [{bar:40}] {pos}/{len} {eta}")
-            {
+            // What was done before the bar was there says nothing about the speed.
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
+                .with_position(done);
+            if let Ok(style) = ProgressStyle::with_template(style) {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar
         });
         bar.set_message(name);
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
+        bar.set_length(total);
+        bar.set_position(done);
     }
 
     /// Takes the bar away, for something else to be written.

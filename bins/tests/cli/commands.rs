@@ -293,3 +293,16 @@ fn verify_draws_other_inputs_from_another_seed() {
     assert_eq!(digests(5), digests(5));
     assert_ne!(digests(5), digests(6));
 }
+
+#[cfg(not(feature = "pull"))]
+#[test]
+fn without_its_feature_pull_says_how_to_get_it() {
+    let home = Home::new();
+    let parts = [
+        "built without pull",
+        "cargo build --release --features pull",
+    ];
+    for line in ["pull org/name", "pull org/name --revision v1 --offline"] {
+        home.refuses(line, &parts);
+    }
+}

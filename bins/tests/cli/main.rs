@@ -13,6 +13,8 @@ mod families;
 mod fp8;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(feature = "pull")]
+mod pull;
 mod real_sizes;
 mod support;
 mod virtual_gpu;
