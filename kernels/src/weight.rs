@@ -93,8 +93,7 @@ impl Weight {
     /// it is first read, or before by [`Host::widen`](crate::Host::widen).
     ///
     /// # Errors
-    /// [`Error::WeightBytes`] if there are not exactly `rows * cols` codes, [`Error::Argument`] if
-    /// there are not as many scales as blocks.
+    /// If there are not exactly `rows * cols` codes and as many scales as blocks.
     pub fn fp8(rows: usize, cols: usize, blocks: Fp8Blocks) -> Result<Weight> {
         blocks.check(rows, cols)?;
         let bytes = OnceLock::new();
