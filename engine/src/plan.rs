@@ -52,10 +52,6 @@ pub struct MemoryPlan {
     pub audio_blocks: usize,
     /// Tokens of the longest song; 0 in a model that reads text alone.
     pub song_tokens: usize,
-    /// Keys and values of the longest song, in whole pages.
-    pub kv_per_song: u64,
-    /// How many of the longest songs' keys and values fit at once.
-    pub songs: usize,
 }
 
 impl MemoryPlan {
@@ -113,8 +109,6 @@ impl MemoryPlan {
             pages: 0,
             audio_blocks,
             song_tokens,
-            kv_per_song: 0,
-            songs: 0,
         };
         let steps = plan.largest_steps(model, target)?;
         let peak = steps.iter().map(Context::workspace_peak).max().unwrap_or(0);
@@ -156,9 +150,6 @@ impl MemoryPlan {
             (None, None) => DEFAULT_CONTEXTS.min(max_num_seqs) * least,
         };
         plan.kv = plan.pages as u64 * page;
-        let song_pages = song_tokens.div_ceil(PAGE);
-        plan.kv_per_song = song_pages as u64 * page;
-        plan.songs = plan.pages.checked_div(song_pages).unwrap_or(0);
         Ok(plan)
     }
 
@@ -171,6 +162,18 @@ impl MemoryPlan {
     /// All of it.
     pub fn total(&self) -> u64 {
         self.weights + self.anonymous()
+    }
+
+    /// Keys and values of the longest song, in whole pages.
+    pub fn kv_per_song(&self) -> u64 {
+        let pages = self.song_tokens.div_ceil(PAGE) as u64;
+        pages * self.kv.checked_div(self.pages as u64).unwrap_or(0)
+    }
+
+    /// How many of the longest songs' keys and values fit at once.
+    pub fn songs(&self) -> usize {
+        let pages = self.song_tokens.div_ceil(PAGE);
+        self.pages.checked_div(pages).unwrap_or(0)
     }
 
     /// Tokens whose keys and values fit.

@@ -84,12 +84,12 @@ fn songs(plan: &MemoryPlan, free: Option<u64>) -> String {
     }
     let fit = match free {
         Some(free) if plan.total() > free => "none fits".to_owned(),
-        _ => format!("{} at once in kv", plan.songs),
+        _ => format!("{} at once in kv", plan.songs()),
     };
     format!(
         "  {:10} {:>12}  keys and values of one of {} tokens, the longest; {fit}\n",
         "a song",
-        bytes(plan.kv_per_song),
+        bytes(plan.kv_per_song()),
         plan.song_tokens
     )
 }

@@ -41,6 +41,8 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode, Error> {
             "files": weights.files().len(),
             "max_audio_seconds": model.max_audio_seconds(),
             "memory_bytes": plan,
+            "kv_per_song_bytes": plan.kv_per_song(),
+            "songs": plan.songs(),
             "gpu_memory_bytes": free,
             "fits": free.map(|free| plan.total() <= free),
             "anonymous_bytes": plan.anonymous() + if mmap { 0 } else { plan.weights },
