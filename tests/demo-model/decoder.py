@@ -1,0 +1,93 @@
+"""Teaches the decoder to read and answer, before there is anything to hear: it is given pieces' scores.
+
+This stands for a language model's pretraining. A row of the score, with chance errors, becomes an embedding; the
+prefix has some of them, at the positions that audio tokens would have: first few, later many.
+"""
+
+import argparse
+import random
+import re
+
+import torch
+from tokenizers import Tokenizer
+
+from data import Pieces
+from language import Language, Reader, answer_loss
+from model import RATE, LanguageModel, config
+from run import Run
+from scores import LAYOUT, score
+
+# Of the pieces, by length; short ones come first.
+SHARES = {"short": 0.6, "medium": 0.25, "long": 0.15}
+
+
+def spoiled(rows, chance, generator):
+    """A score as it might be heard: rows with noise, and now and then a group of columns that says nothing."""
+    rows = rows + 0.15 * torch.randn(rows.shape, generator=generator)
+    for name, columns in LAYOUT.items():
+        if name != "second" and chance.random() < 0.03:
+            rows[:, columns] = 0
+    return rows
+
+
+def noted(piece, n, share, chance):
+    """Which of `n` rows are kept: where something happens, those asked about, and at random up to `share` of five a second.
+
+    With few rows, that answers lie in the prefix is soon found out; which of many rows is meant takes longer.
+    """
+    times = [s["start"] for s in piece["sections"]]
+    times += [t[edge] for t in piece["tracks"] for edge in ("enter", "leave")]
+    times += [] if piece["climax"] is None else [piece["climax"]]
+    for question in piece["questions"]:
+        if question["category"] in ("section-at", "chord"):
+            minutes, seconds = re.search(r"(\d):(\d\d)", question["prompt"]).groups()
+            times.append(60 * int(minutes) + int(seconds))
+    rows = {min(n - 1, int(time * RATE)) for time in times}
+    rows.update(chance.sample(range(n), int(n / 5 * share * chance.random())))
+    return torch.tensor(sorted(rows))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", required=True, help="folder of the run")
+    parser.add_argument("--data", required=True, help="folder of plans, made as needed")
+    parser.add_argument("--maker", default="gamut-songs")
+    parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(1)
+
+    language = Language(Tokenizer.from_file(args.tokenizer))
+    model = LanguageModel(config(language.size, language.audio)["text_config"])
+    reader = Reader(language, model.c["hidden_size"])
+    run = Run(args.out, {"model": model, "reader": reader}, args.rate, args.steps)
+    pieces = {name: Pieces(args.data, args.maker, name, heard=False) for name in SHARES}
+    before = torch.tensor(language.before)
+
+    while run.step < args.steps:
+        chance = random.Random(run.step)
+        generator = torch.Generator().manual_seed(run.step)
+        progress = run.step / args.steps
+        loss_sum, tokens, right, answers = 0.0, 0, 0, 0
+        for _ in range(args.batch):
+            length = "short" if progress < 0.4 else chance.choices(list(SHARES), SHARES.values())[0]
+            # Twice as many as are ever heard.
+            piece, _ = pieces[length][chance.randrange(12_000 if length == "short" else 3_000)]
+            rows = torch.from_numpy(score(piece))
+            kept_rows = noted(piece, len(rows), max(0.0, 2 * progress - 1), chance)
+            x = torch.cat([model.embed(before), reader(spoiled(rows[kept_rows], chance, generator), model.model.embed_tokens.weight)])
+            positions = torch.cat([torch.arange(len(before)), len(before) + kept_rows])
+            kept = model.prefix(x, positions)
+            first = len(before) + len(rows)
+            loss, n, good, asked = answer_loss(model, language, kept, first, piece["questions"], chance)
+            (loss / (100 * args.batch)).backward()
+            loss_sum, tokens, right, answers = loss_sum + loss.item(), tokens + n, right + good, answers + asked
+        run.update(loss_sum / tokens, {"right": right / answers})
+
+
+if __name__ == "__main__":
+    main()

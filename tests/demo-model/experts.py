@@ -1,0 +1,156 @@
+"""Trains one of the experts by itself, on what is true of each token (temporal) or of each window (global).
+
+Both begin with parts of windows, which cost less, and end with whole ones. The global expert may begin as the temporal
+one, as both of GaMMA's begin as Whisper.
+"""
+
+import argparse
+import random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from data import Pieces
+from model import CONFIG, RATE, TOKENS, Expert
+from run import Run
+from scores import CLASSES, GLOBAL, LAYOUT, TEMPORAL, beats, score, whole
+
+# Tokens of a part: 10 s.
+PART = 250
+
+
+def losses(logits, truth, part):
+    """Means over rows, a name each: cross entropy of classes, binary cross entropy of the rest."""
+    out = {}
+    for name, columns in LAYOUT.items():
+        if not part.start <= columns.start < part.stop:
+            continue
+        at = slice(columns.start - part.start, columns.stop - part.start)
+        x, y = logits[:, at], truth[:, at]
+        if name in CLASSES:
+            known = y.sum(1)
+            entropy = -(y * F.log_softmax(x, 1)).sum(1)
+            out[name] = entropy.sum() / known.sum().clamp(min=1)
+        else:
+            weight = torch.tensor(4.0 if name in ("boundary", "enter", "leave", "climax") else 1.0)
+            out[name] = F.binary_cross_entropy_with_logits(x, y, pos_weight=weight) * x.shape[1] ** 0.5
+    return out
+
+
+def correct(logits, truth, part):
+    """Shares of rows that are right; of events, of the rows near one that are told as such."""
+    out = {}
+    for name, columns in LAYOUT.items():
+        if part.start <= columns.start < part.stop:
+            at = slice(columns.start - part.start, columns.stop - part.start)
+            x, y = logits[:, at], truth[:, at]
+            if name in CLASSES:
+                known = y.sum(1) > 0.5
+                out[name] = (x.argmax(1) == y.argmax(1))[known].float().mean()
+            elif name in ("active", "presence", "minor"):
+                out[name] = ((x > 0) == (y > 0.5)).float().mean()
+            else:
+                out[name] = (x > 0)[y > 0.5].float().mean()
+    return out
+
+
+class Examples:
+    """Windows and parts of windows with what is true of them."""
+
+    def __init__(self, data, maker, counts):
+        self.weights = {name: weight for name, weight in (("short", 8), ("medium", 1), ("long", 1)) if counts[name]}
+        self.counts = counts
+        self.pieces = {name: Pieces(data, maker, name) for name in self.weights}
+
+    def draw(self, chance):
+        """A window `[mel, frames]`, a piece, the score and the beats of the window, and its first second."""
+        length = chance.choices(list(self.weights), self.weights.values())[0]
+        piece, mel = self.pieces[length][chance.randrange(self.counts[length])]
+        w = chance.randrange(len(mel))
+        rows = slice(w * TOKENS, (w + 1) * TOKENS)
+        return mel[w], piece, score(piece)[rows], beats(piece)[rows], w * TOKENS / RATE
+
+    def whole(self, chance, count):
+        drawn = [self.draw(chance) for _ in range(count)]
+        return 0, [(mel, rows, beat, rows[0, GLOBAL]) for mel, _, rows, beat, _ in drawn]
+
+    def parts(self, chance, count):
+        """Parts that begin at the same place of their windows."""
+        first = chance.randrange(0, TOKENS - PART)
+        drawn = []
+        while len(drawn) < count:
+            mel, piece, rows, beat, second = self.draw(chance)
+            if len(rows) < first + PART:
+                # So late a part is rare among short pieces: try an earlier one.
+                if not drawn:
+                    first = chance.randrange(0, max(1, len(rows) - PART))
+                continue
+            at = slice(first, first + PART)
+            heard = whole(piece, rows[at], second + first / RATE)
+            drawn.append((mel[:, 4 * first : 4 * (first + PART)], rows[at], beat[at], heard))
+        return 2 * first, drawn
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("expert", choices=["temporal", "global"])
+    parser.add_argument("--out", required=True, help="folder of the run")
+    parser.add_argument("--data", required=True, help="folder of pieces, made as needed")
+    parser.add_argument("--maker", default="gamut-songs")
+    parser.add_argument("--begin-as", help="checkpoint of a trained expert")
+    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--parts", type=float, default=0.6, help="share of the steps that hear parts of windows")
+    parser.add_argument("--batch", type=int, default=3, help="windows a step, or a quarter of the parts")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--short", type=int, default=6000, help="pieces of up to 30 s")
+    parser.add_argument("--medium", type=int, default=0, help="pieces of up to 60 s")
+    parser.add_argument("--long", type=int, default=0, help="pieces of up to 120 s")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(1)
+
+    width = CONFIG["temporal_config"]["d_model"]
+    expert = Expert(CONFIG[f"{args.expert}_config"])
+    if args.begin_as:
+        expert.load_state_dict(torch.load(args.begin_as, weights_only=True)["expert"])
+    modules = {
+        "expert": expert,
+        "temporal_head": torch.nn.Linear(width, TEMPORAL.stop - TEMPORAL.start),
+        "global_head": torch.nn.Linear(width, GLOBAL.stop - GLOBAL.start),
+        "beat_head": torch.nn.Linear(width, 2),
+    }
+    # Each is also told a little of what the other is for.
+    temporal_weight, global_weight = {"temporal": (1.0, 0.25), "global": (0.25, 1.0)}[args.expert]
+    run = Run(args.out, modules, args.rate, args.steps)
+    examples = Examples(args.data, args.maker, {"short": args.short, "medium": args.medium, "long": args.long})
+
+    while run.step < args.steps:
+        chance = random.Random(run.step)
+        if run.step < args.parts * args.steps:
+            first, drawn = examples.parts(chance, 4 * args.batch)
+        else:
+            first, drawn = examples.whole(chance, args.batch)
+        mels, rows, beat, heard = zip(*drawn, strict=True)
+        tokens = expert(torch.from_numpy(np.stack(mels)).float(), first)
+        known = [t[: len(r)] for t, r in zip(tokens, rows, strict=True)]
+        each = torch.cat(known)
+        pooled = torch.stack([t.mean(0) for t in known])
+
+        logits, truth = modules["temporal_head"](each), torch.from_numpy(np.concatenate(rows)[:, TEMPORAL])
+        temporal_losses, right = losses(logits, truth, TEMPORAL), correct(logits.detach(), truth, TEMPORAL)
+        logits, truth = modules["global_head"](pooled), torch.from_numpy(np.stack(heard))
+        global_losses = losses(logits, truth, GLOBAL)
+        right |= correct(logits.detach(), truth, GLOBAL)
+        truth = torch.from_numpy(np.concatenate(beat))
+        beat_loss = F.binary_cross_entropy_with_logits(modules["beat_head"](each), truth, pos_weight=torch.tensor(3.0))
+
+        loss = temporal_weight * sum(temporal_losses.values()) + global_weight * sum(global_losses.values()) + beat_loss
+        loss.backward()
+        each = temporal_losses | global_losses | {"beat": beat_loss}
+        run.update(loss.item(), {f"loss_{n}": v for n, v in each.items()} | {f"right_{n}": v for n, v in right.items()})
+
+
+if __name__ == "__main__":
+    main()

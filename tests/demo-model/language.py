@@ -1,0 +1,160 @@
+"""The tokenizer, and questions as segments of tokens behind one clip."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from scores import COLUMNS, INSTRUMENTS, KINDS, MODES, PITCHES, TEMPOS, WINDOW
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+USER, ASSISTANT, END, AUDIO = "<|user|>", "<|assistant|>", "<|end|>", "<|audio|>"
+# A time, a number and an option's letter are a token each. Words keep the space behind them, so that times need none before.
+PIECES = r"[ \n]?\([A-D]\) ?|\d:\d\d|\d+|\p{L}+ ?|[^\s\p{L}\d(]+ ?|\(|\s+"
+TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|' + message.role + '|>' }}"
+    "{% if message.content is string %}{{ message.content }}"
+    "{% else %}{% for item in message.content %}"
+    "{% if item.type == 'audio' %}{{ '<|audio|>' }}{% else %}{{ item.text }}{% endif %}"
+    "{% endfor %}{% endif %}{{ '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+IGNORED = -100
+
+
+def train_tokenizer(texts):
+    """A byte-level BPE that has every time up to 5:00 as a token."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    times = [f"{second // 60}:{second % 60:02}" for second in range(301)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000,
+        min_frequency=20,
+        special_tokens=[USER, ASSISTANT, "<|system|>", END, AUDIO],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([" ".join(times)] * 1000 + texts, trainer)
+    return tokenizer
+
+
+class Language:
+    """What the decoder reads and writes."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+        self.end = tokenizer.token_to_id(END)
+        self.audio = tokenizer.token_to_id(AUDIO)
+        self.before = self.encode(USER)
+        self.turn = self.encode(END + ASSISTANT)
+        self.next = self.encode(USER)
+        self.size = tokenizer.get_vocab_size()
+
+    def encode(self, text):
+        return self.tokenizer.encode(text).ids
+
+    def segment(self, questions):
+        """Tokens behind the clip, and the same with what is not an answer ignored: of a conversation, in turn."""
+        tokens, targets = [], []
+        for i, question in enumerate(questions):
+            asked = (self.next if i else []) + self.encode(question["prompt"]) + self.turn
+            answer = self.encode(question["reply"]) + [self.end]
+            tokens += asked + answer
+            targets += [IGNORED] * len(asked) + answer
+        return tokens, targets
+
+    def pack(self, questions, chance, groups=3, followed=0.2):
+        """Batches `[S, L]` of segments that are about as long, some of them of two turns, with their targets."""
+        segments = []
+        questions = list(questions)
+        while questions:
+            turns = [questions.pop()]
+            if questions and chance.random() < followed:
+                turns.append(questions.pop())
+            segments.append(self.segment(turns))
+        segments.sort(key=lambda s: len(s[0]))
+        size = -(-len(segments) // groups)
+        for first in range(0, len(segments), size):
+            group = segments[first : first + size]
+            longest = max(len(tokens) for tokens, _ in group)
+            pad = [(t + [self.end] * (longest - len(t)), y + [IGNORED] * (longest - len(y))) for t, y in group]
+            yield tuple(torch.tensor(part) for part in zip(*pad, strict=True))
+
+
+class Reader(torch.nn.Module):
+    """Turns rows of a score `[N, columns]` into embeddings `[N, D]`: a sum of those of the words for what is true.
+
+    A time is the word for it, a chord that for its root, and so on; a learned mark tells a word's several uses apart.
+    """
+
+    def __init__(self, language, width):
+        super().__init__()
+        words = [[f"0:{second:02}"] for second in range(WINDOW)]
+        words += [[kind, f"{kind} "] for kind in KINDS] + [[]]
+        words += 3 * [[name, f"{name} "] for name in INSTRUMENTS]
+        words += [[f"{pitch} "] for pitch in PITCHES] + [["minor"]] + [[]]
+        words += [[name, f"{name} "] for name in INSTRUMENTS] + [[tempo, f"{tempo} "] for tempo in TEMPOS]
+        words += 12 * [[]] + [[mode, f"{mode} "] for mode in MODES] + [[str(count)] for count in range(9)]
+        assert len(words) == COLUMNS
+        shares = torch.zeros(COLUMNS, language.size)
+        for column, forms in enumerate(words):
+            ids = [i for form in forms for i in language.encode(form)]
+            for i in ids:
+                shares[column, i] += 1 / len(ids)
+        self.register_buffer("shares", shares, persistent=False)
+        self.marks = torch.nn.Parameter(0.02 * torch.randn(COLUMNS, width))
+
+    def forward(self, rows, embeddings):
+        return rows @ (self.shares @ embeddings + self.marks)
+
+
+def answer_loss(model, language, kept, first, questions, chance):
+    """Summed cross entropy of the answers, how many tokens they have, and how many answers are right throughout.
+
+    Args:
+        kept: keys and values of the prefix.
+        first: position of the first token behind it.
+    """
+    total, count, right, answers = 0.0, 0, 0, 0
+    for tokens, targets in language.pack(questions, chance):
+        positions = first + torch.arange(tokens.shape[1])
+        hidden = model.segments(tokens, positions, kept)[:, :-1]
+        targets = targets[:, 1:]
+        at = targets != IGNORED
+        logits = model.logits(hidden[at])
+        total = total + torch.nn.functional.cross_entropy(logits, targets[at], reduction="sum")
+        count += int(at.sum())
+        wrong = torch.zeros_like(at)
+        wrong[at] = logits.argmax(-1) != targets[at]
+        # An answer ends with its end token; it is right if none of its tokens is wrong.
+        ends = at & (targets == language.end)
+        wrongs = wrong.cumsum(1)
+        for row in range(len(at)):
+            before = 0
+            for end in ends[row].nonzero().flatten().tolist():
+                now = int(wrongs[row, end])
+                right += now == before
+                answers += 1
+                before = now
+    return total, count, right, answers
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Trains the tokenizer on questions and answers.")
+    parser.add_argument("plans", nargs="+", help="files of pieces with questions")
+    parser.add_argument("--out", required=True, help="tokenizer.json")
+    args = parser.parse_args()
+    texts = []
+    for path in args.plans:
+        for line in Path(path).read_text().splitlines():
+            for question in json.loads(line)["questions"]:
+                texts += [question["prompt"], question["reply"]]
+    train_tokenizer(texts).save(args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What all stages share: a run that can be killed and goes on, its log, its schedule."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as workers
+
+
+def start_workers(threads):
+    """This process's number among those that `torchrun` started, and how many they are; 0 and 1 if there are no others."""
+    torch.set_num_threads(threads)
+    if "WORLD_SIZE" in os.environ:
+        workers.init_process_group("gloo")
+        return workers.get_rank(), workers.get_world_size()
+    return 0, 1
+
+
+class Run:
+    """A stage: parameters under training, their optimiser, a log, a checkpoint every so often.
+
+    Args:
+        folder: of the stage; what is there is gone on with.
+        modules: names and modules, saved and restored with the optimiser; what requires gradients learns.
+        rate: the highest learning rate.
+        steps: of the whole run; the rate rises for a twentieth of them and falls along a cosine.
+    """
+
+    def __init__(self, folder, modules, rate, steps):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.modules, self.steps = modules, steps
+        learning = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
+        self.parameters, self.rate = learning, rate
+        groups = [
+            {"params": [p for p in learning if p.dim() > 1], "weight_decay": 0.01},
+            {"params": [p for p in learning if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+        self.step = 0
+        self.seconds = 0.0
+        self.saved = self.folder / "checkpoint.pt"
+        if self.saved.exists():
+            state = torch.load(self.saved, weights_only=True)
+            for name, module in modules.items():
+                module.load_state_dict(state[name])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds = state["step"], state["seconds"]
+        self.began = time.time() - self.seconds
+        self.first = not workers.is_initialized() or workers.get_rank() == 0
+        self.log = self.trimmed_log() if self.first else None
+        self.last_save = time.time()
+
+    def trimmed_log(self):
+        """The log, without what a killed run wrote after its last checkpoint."""
+        path = self.folder / "log.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        kept = []
+        for line in lines:
+            try:
+                if json.loads(line)["step"] <= self.step:
+                    kept.append(line)
+            except ValueError:
+                break
+        path.write_text("".join(line + "\n" for line in kept))
+        return open(path, "a")
+
+    def update(self, loss, values):
+        """One step down the gradient, averaged over workers; `loss` and `values` go to the log."""
+        if workers.is_initialized():
+            gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+            flat = torch.cat([g.flatten() for g in gradients])
+            workers.all_reduce(flat)
+            flat /= workers.get_world_size()
+            for p, g in zip(self.parameters, flat.split([p.numel() for p in self.parameters]), strict=True):
+                p.grad = g.view_as(p)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        warm = self.steps / 20
+        share = min(1.0, (self.step + 1) / warm, 0.02 + 0.49 * (1 + math.cos(math.pi * min(1, self.step / self.steps))))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * share
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        if not self.first:
+            return
+        self.write({"loss": loss, "norm": float(norm), **values})
+        if time.time() - self.last_save > 120 or self.step == self.steps:
+            self.save()
+
+    def write(self, values):
+        line = {"step": self.step, "seconds": round(time.time() - self.began, 1)}
+        line |= {name: round(float(torch.as_tensor(value).detach()), 5) for name, value in values.items()}
+        self.log.write(json.dumps(line) + "\n")
+        self.log.flush()
+
+    def save(self):
+        state = {name: module.state_dict() for name, module in self.modules.items()}
+        state |= {
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": time.time() - self.began,
+        }
+        part = self.saved.with_suffix(".part")
+        torch.save(state, part)
+        os.replace(part, self.saved)
+        self.last_save = time.time()

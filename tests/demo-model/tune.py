@@ -1,0 +1,116 @@
+"""The first two stages of training the whole model, on questions about what it hears.
+
+`alignment`: the decoder and the experts stay as they are; fusion and projector learn to say what was heard in
+embeddings that the decoder can read, from short pieces. `sft`: everything learns, from short pieces and then from
+longer ones too.
+
+To use two cores: `torchrun --nproc-per-node 2 tune.py ...`.
+"""
+
+import argparse
+import random
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from data import Pieces
+from language import Language, Reader, answer_loss
+from model import Gamma, config
+from run import Run, start_workers
+from scores import score
+
+# How often an expert is silent, so that answers do not lean on one alone.
+SILENCE = 0.05
+
+
+def hear(model, mel, n, chance, trained):
+    """Audio embeddings `[n, D]` of a clip's windows."""
+    with torch.set_grad_enabled(trained):
+        temporal, global_ = model.hear(torch.from_numpy(np.asarray(mel)).float(), n)
+    silent = chance.random()
+    if silent < SILENCE:
+        temporal = torch.zeros_like(temporal)
+    elif silent < 2 * SILENCE:
+        global_ = torch.zeros_like(global_)
+    return model.project(temporal, global_)
+
+
+def begin(model, reader, experts, decoder):
+    """Loads what was trained apart."""
+    for name in ("temporal", "global"):
+        state = torch.load(f"{experts}/{name}/checkpoint.pt", weights_only=True)["expert"]
+        getattr(model, f"{name}_expert").load_state_dict(state)
+    state = torch.load(f"{decoder}/checkpoint.pt", weights_only=True)
+    model.language_model.load_state_dict(state["model"])
+    reader.load_state_dict(state["reader"])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=["alignment", "sft"])
+    parser.add_argument("--out", required=True, help="folder of the run")
+    parser.add_argument("--data", required=True, help="folder of pieces, made as needed")
+    parser.add_argument("--maker", default="gamut-songs")
+    parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--experts", help="folder of the experts' runs, for alignment")
+    parser.add_argument("--decoder", help="the decoder's run, for alignment")
+    parser.add_argument("--begin-as", help="alignment's run, for sft")
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--batch", type=int, default=2, help="pieces a step and process")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--short", type=int, default=6000, help="pieces of up to 30 s to draw from")
+    parser.add_argument("--medium", type=int, default=0, help="pieces of up to 60 s, a fifth of the second half")
+    parser.add_argument("--long", type=int, default=0, help="pieces of up to 120 s, a twentieth of the second half")
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    args = parser.parse_args()
+    rank, count = start_workers(args.threads)
+    torch.manual_seed(1)
+
+    language = Language(Tokenizer.from_file(args.tokenizer))
+    model = Gamma(config(language.size, language.audio))
+    reader = Reader(language, model.language_model.c["hidden_size"])
+    if args.stage == "alignment":
+        begin(model, reader, args.experts, args.decoder)
+        learning = [*model.fusion.parameters(), *model.projector.parameters()]
+    else:
+        state = torch.load(f"{args.begin_as}/checkpoint.pt", weights_only=True)
+        model.load_state_dict(state["model"])
+        learning = [*model.parameters()]
+    for p in [*model.parameters(), *reader.parameters()]:
+        p.requires_grad_(False)
+    for p in learning:
+        p.requires_grad_(True)
+    run = Run(args.out, {"model": model, "reader": reader}, args.rate, args.steps)
+    counts = {"short": args.short, "medium": args.medium, "long": args.long}
+    pieces = {name: Pieces(args.data, args.maker, name) for name, n in counts.items() if n}
+    before = torch.tensor(language.before)
+
+    while run.step < args.steps:
+        chance = random.Random(run.step * count + rank)
+        late = args.stage == "sft" and run.step > args.steps // 2
+        weights = {"short": 0.75, "medium": 0.2 * late, "long": 0.05 * late}
+        total, distance, tokens, right, answers = 0.0, 0.0, 0, 0, 0
+        for _ in range(args.batch):
+            length = chance.choices(list(pieces), [weights[name] for name in pieces])[0]
+            piece, mel = pieces[length][chance.randrange(counts[length])]
+            rows = torch.from_numpy(score(piece))
+            audio = hear(model, mel, len(rows), chance, args.stage == "sft")
+            x = torch.cat([model.language_model.embed(before), audio])
+            kept = model.language_model.prefix(x, torch.arange(len(x)))
+            questions = chance.sample(piece["questions"], len(piece["questions"]))
+            loss, n, good, asked = answer_loss(model.language_model, language, kept, len(x), questions, chance)
+            objective = loss / 100
+            if args.stage == "alignment":
+                # What the decoder learned to read is known, so it is also said what to write.
+                wanted = reader(rows, model.language_model.model.embed_tokens.weight)
+                far = (audio - wanted).square().mean() / wanted.square().mean()
+                objective = objective + far
+                distance += float(far.detach()) / args.batch
+            (objective / args.batch).backward()
+            total, tokens, right, answers = total + loss.item(), tokens + n, right + good, answers + asked
+        run.update(total / tokens, {"right": right / answers} | ({"distance": distance} if distance else {}))
+
+
+if __name__ == "__main__":
+    main()
