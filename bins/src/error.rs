@@ -19,18 +19,20 @@ pub(crate) enum Error {
         path: PathBuf,
         reason: std::io::Error,
     },
-    /// Another process has the output of a batch.
+    /// Another process has the output.
     OutputInUse {
         path: PathBuf,
     },
-    /// The output of a batch is to be the file of its requests.
+    /// The output is to be the file that is read.
     OutputIsInput {
         path: PathBuf,
     },
-    /// The output of a batch holds something else.
+    /// An output holds something else.
     NoAnswer {
         path: PathBuf,
         line: u64,
+        /// What writes such outputs.
+        command: &'static str,
     },
     /// A test of `gamut bench` does not fit the context.
     TestTooLong {
@@ -70,12 +72,16 @@ impl std::fmt::Display for Error {
             ),
             Error::OutputIsInput { path } => write!(
                 f,
-                "{} holds the requests, expected another file for the answers",
+                "{} holds the requests, expected another place for the answers",
                 path.display()
             ),
-            Error::NoAnswer { path, line } => write!(
+            Error::NoAnswer {
+                path,
+                line,
+                command,
+            } => write!(
                 f,
-                "line {line} of {} is no answer, expected a new file or one of gamut batch",
+                "line {line} of {} is no answer, expected a new file or one of {command}",
                 path.display()
             ),
             Error::TestTooLong { test, tokens, most } => write!(

@@ -2,13 +2,18 @@
 
 mod args;
 mod ask;
+mod asking;
 mod batch;
 mod bench;
 mod chat;
 mod demo_model;
+mod digest;
 mod error;
+mod fields;
 mod info;
 mod inspect;
+mod journal;
+mod lines;
 mod output;
 mod progress;
 mod pull;

@@ -1,6 +1,8 @@
 //! From arguments to an engine that has heard the audio.
 
-use crate::args::{AudioArgs, BatchingArgs, EngineArgs, SamplingArgs, TalkArgs, TemplateArgs};
+use crate::args::{
+    AudioArgs, BatchingArgs, EngineArgs, LogprobsArgs, SamplingArgs, TalkArgs, TemplateArgs,
+};
 use crate::error::Error;
 use crate::output;
 use crate::progress::Progress;
@@ -179,7 +181,7 @@ pub(crate) fn talk(args: &TalkArgs) -> Result<Talk, Error> {
         args.audio.audio.len(),
     )?;
     let engine = &opened.engine;
-    let params = sampling(engine, &args.sampling);
+    let params = sampling(engine, &args.sampling, &args.logprobs);
     params.check(engine.model().config().text.vocab_size, 1)?;
     let mut songs = Vec::new();
     let mut session = engine.session();
@@ -227,9 +229,21 @@ pub(crate) fn audio(args: &AudioArgs) -> Result<Vec<AudioInput>, Error> {
 }
 
 /// The checkpoint's recommendation, with what the arguments say put over it.
-pub(crate) fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
+pub(crate) fn sampling(
+    engine: &Engine,
+    args: &SamplingArgs,
+    logprobs: &LogprobsArgs,
+) -> SamplingParams {
     let recommended = SamplingParams::recommended(engine.model().checkpoint().generation_config());
-    let default = recommended.sampling;
+    SamplingParams {
+        logprobs: logprobs.logprobs.unwrap_or(0),
+        ..sampling_over(recommended, args)
+    }
+}
+
+/// These parameters, with what the arguments say put over them.
+fn sampling_over(params: SamplingParams, args: &SamplingArgs) -> SamplingParams {
+    let default = params.sampling;
     SamplingParams {
         sampling: Sampling {
             temperature: args.temperature.unwrap_or(default.temperature),
@@ -244,14 +258,13 @@ pub(crate) fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
             logit_bias: args.logit_bias.clone(),
             seed: args.seed,
         },
-        max_tokens: args.max_tokens,
+        max_tokens: args.max_tokens.unwrap_or(params.max_tokens),
         stop: args.stop.clone(),
         stop_token_ids: args.stop_token_id.clone(),
         ignore_eos: args.ignore_eos,
-        logprobs: args.logprobs.unwrap_or(0),
         constraint: (args.json_schema.clone().map(Constraint::JsonSchema))
             .or_else(|| args.regex.clone().map(Constraint::Regex)),
-        ..recommended
+        ..params
     }
 }
 
