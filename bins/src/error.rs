@@ -23,6 +23,19 @@ pub(crate) enum Error {
     OutputInUse {
         path: PathBuf,
     },
+    /// A benchmark, or an evaluation to compare with, is not what it should be.
+    Benchmark {
+        path: PathBuf,
+        reason: String,
+    },
+    /// A log of answers is that of an evaluation with other settings.
+    OtherSettings {
+        path: PathBuf,
+        /// The first setting that differs.
+        name: String,
+        found: String,
+        expected: String,
+    },
     /// The output is to be the file that is read.
     OutputIsInput {
         path: PathBuf,
@@ -68,6 +81,17 @@ impl std::fmt::Display for Error {
             Error::OutputInUse { path } => write!(
                 f,
                 "{} is in use by another process, expected an output for this one alone",
+                path.display()
+            ),
+            Error::Benchmark { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Error::OtherSettings {
+                path,
+                name,
+                found,
+                expected,
+            } => write!(
+                f,
+                "{} has answers with {name} {found}, expected {expected} or another --output",
                 path.display()
             ),
             Error::OutputIsInput { path } => write!(

@@ -134,6 +134,11 @@ pub(crate) fn note_emulation(device: &Device) {
     }
 }
 
+/// The directory of the checkpoint: the one that is named, or the demo model's.
+pub(crate) fn checkpoint(model: Option<&PathBuf>) -> Result<PathBuf, Error> {
+    model.map_or_else(demo_model, |dir| Ok(dir.clone()))
+}
+
 /// Where the demo model is kept; writes it there the first time.
 fn demo_model() -> Result<PathBuf, Error> {
     output::note(
@@ -242,7 +247,7 @@ pub(crate) fn sampling(
 }
 
 /// These parameters, with what the arguments say put over them.
-fn sampling_over(params: SamplingParams, args: &SamplingArgs) -> SamplingParams {
+pub(crate) fn sampling_over(params: SamplingParams, args: &SamplingArgs) -> SamplingParams {
     let default = params.sampling;
     SamplingParams {
         sampling: Sampling {
@@ -269,7 +274,7 @@ fn sampling_over(params: SamplingParams, args: &SamplingArgs) -> SamplingParams 
 }
 
 /// Variables of the chat template.
-fn variables(args: &TemplateArgs) -> Result<Variables, Error> {
+pub(crate) fn variables(args: &TemplateArgs) -> Result<Variables, Error> {
     let mut variables = Variables::default();
     if let Some(thinking) = args.enable_thinking {
         variables.set("enable_thinking", &thinking.to_string())?;

@@ -1,9 +1,11 @@
 //! Arguments, with the names that people know from llama.cpp and vLLM.
 
+mod eval;
 mod values;
 
 use crate::batch::Shard;
 use clap::{Args, Parser, Subcommand};
+pub(crate) use eval::EvalArgs;
 use gamut_engine::EngineOptions;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -29,6 +31,8 @@ pub(crate) enum Command {
     Chat(TalkArgs),
     /// Answer a file of requests; what its output has already is not asked again.
     Batch(BatchArgs),
+    /// Score a model on a benchmark's questions; what its output has already is not asked again.
+    Eval(EvalArgs),
     /// Show a checkpoint's sizes and the memory that it takes.
     Info(InfoArgs),
     /// Check every operation against its formula.
@@ -93,7 +97,7 @@ pub(crate) struct AudioArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
-    /// Most tokens of an answer [default: 512].
+    /// Most tokens of an answer [default: 512; of one that chooses an option for gamut eval 32].
     #[arg(long, short = 'n')]
     pub(crate) max_tokens: Option<usize>,
     /// Divides the logits; 0 takes the most likely token.

@@ -134,6 +134,10 @@ impl Failure {
     ///
     /// # Errors
     /// As [`Asking::next`].
+    pub(crate) fn of(error: gamut_engine::Error) -> Result<Failure, Error> {
+        Failure::new(Fault::of(&error), error)
+    }
+
     fn new(fault: Fault, error: gamut_engine::Error) -> Result<Failure, Error> {
         let code = match fault {
             Fault::Request(code) => Some(code),
