@@ -28,9 +28,9 @@ pub(crate) fn run(args: &AskArgs) -> Result<ExitCode, Error> {
             &opened,
             &songs,
             &answer,
-            args.talk.sampling.logprobs.is_some(),
+            args.talk.logprobs.logprobs.is_some(),
         ))?;
-    } else if args.talk.sampling.logprobs.is_some() {
+    } else if args.talk.logprobs.logprobs.is_some() {
         for token in &answer.tokens {
             output::write(&(logprob_line(&opened, token) + "\n"))?;
         }

@@ -19,18 +19,33 @@ pub(crate) enum Error {
         path: PathBuf,
         reason: std::io::Error,
     },
-    /// Another process has the output of a batch.
+    /// Another process has the output.
     OutputInUse {
         path: PathBuf,
     },
-    /// The output of a batch is to be the file of its requests.
+    /// A benchmark, or an evaluation to compare with, is not what it should be.
+    Benchmark {
+        path: PathBuf,
+        reason: String,
+    },
+    /// A log of answers is that of an evaluation with other settings.
+    OtherSettings {
+        path: PathBuf,
+        /// The first setting that differs.
+        name: String,
+        found: String,
+        expected: String,
+    },
+    /// The output is to be the file that is read.
     OutputIsInput {
         path: PathBuf,
     },
-    /// The output of a batch holds something else.
+    /// An output holds something else.
     NoAnswer {
         path: PathBuf,
         line: u64,
+        /// What writes such outputs.
+        command: &'static str,
     },
     /// A test of `gamut bench` does not fit the context.
     TestTooLong {
@@ -68,14 +83,29 @@ impl std::fmt::Display for Error {
                 "{} is in use by another process, expected an output for this one alone",
                 path.display()
             ),
-            Error::OutputIsInput { path } => write!(
+            Error::Benchmark { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Error::OtherSettings {
+                path,
+                name,
+                found,
+                expected,
+            } => write!(
                 f,
-                "{} holds the requests, expected another file for the answers",
+                "{} has answers with {name} {found}, expected {expected} or another --output",
                 path.display()
             ),
-            Error::NoAnswer { path, line } => write!(
+            Error::OutputIsInput { path } => write!(
                 f,
-                "line {line} of {} is no answer, expected a new file or one of gamut batch",
+                "{} holds the requests, expected another place for the answers",
+                path.display()
+            ),
+            Error::NoAnswer {
+                path,
+                line,
+                command,
+            } => write!(
+                f,
+                "line {line} of {} is no answer, expected a new file or one of {command}",
                 path.display()
             ),
             Error::TestTooLong { test, tokens, most } => write!(

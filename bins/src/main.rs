@@ -2,13 +2,19 @@
 
 mod args;
 mod ask;
+mod asking;
 mod batch;
 mod bench;
 mod chat;
 mod demo_model;
+mod digest;
 mod error;
+mod eval;
+mod fields;
 mod info;
 mod inspect;
+mod journal;
+mod lines;
 mod output;
 mod progress;
 mod pull;
@@ -32,6 +38,7 @@ fn main() -> ExitCode {
         Command::Ask(args) => ask::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Batch(args) => batch::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),

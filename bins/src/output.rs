@@ -3,6 +3,7 @@
 use crate::error::Error;
 use serde::Serialize;
 use std::io::Write;
+use std::path::Path;
 
 /// Writes text and flushes it, so that a stream is seen as it comes.
 pub(crate) fn write(text: &str) -> Result<(), Error> {
@@ -15,6 +16,12 @@ pub(crate) fn write(text: &str) -> Result<(), Error> {
 /// Writes a note to standard error. Where nobody reads it, it is lost and nothing else.
 pub(crate) fn note(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether both are there, and one file or folder.
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
+    let whole = |path: &Path| path.canonicalize().ok();
+    whole(a).is_some_and(|a| Some(a) == whole(b))
 }
 
 /// Writes one JSON object and a newline.

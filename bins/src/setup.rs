@@ -1,6 +1,8 @@
 //! From arguments to an engine that has heard the audio.
 
-use crate::args::{AudioArgs, BatchingArgs, EngineArgs, SamplingArgs, TalkArgs, TemplateArgs};
+use crate::args::{
+    AudioArgs, BatchingArgs, EngineArgs, LogprobsArgs, SamplingArgs, TalkArgs, TemplateArgs,
+};
 use crate::error::Error;
 use crate::output;
 use crate::progress::Progress;
@@ -132,6 +134,11 @@ pub(crate) fn note_emulation(device: &Device) {
     }
 }
 
+/// The directory of the checkpoint: the one that is named, or the demo model's.
+pub(crate) fn checkpoint(model: Option<&PathBuf>) -> Result<PathBuf, Error> {
+    model.map_or_else(demo_model, |dir| Ok(dir.clone()))
+}
+
 /// Where the demo model is kept; writes it there the first time.
 fn demo_model() -> Result<PathBuf, Error> {
     output::note(
@@ -179,7 +186,7 @@ pub(crate) fn talk(args: &TalkArgs) -> Result<Talk, Error> {
         args.audio.audio.len(),
     )?;
     let engine = &opened.engine;
-    let params = sampling(engine, &args.sampling);
+    let params = sampling(engine, &args.sampling, &args.logprobs);
     params.check(engine.model().config().text.vocab_size, 1)?;
     let mut songs = Vec::new();
     let mut session = engine.session();
@@ -227,9 +234,21 @@ pub(crate) fn audio(args: &AudioArgs) -> Result<Vec<AudioInput>, Error> {
 }
 
 /// The checkpoint's recommendation, with what the arguments say put over it.
-pub(crate) fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
+pub(crate) fn sampling(
+    engine: &Engine,
+    args: &SamplingArgs,
+    logprobs: &LogprobsArgs,
+) -> SamplingParams {
     let recommended = SamplingParams::recommended(engine.model().checkpoint().generation_config());
-    let default = recommended.sampling;
+    SamplingParams {
+        logprobs: logprobs.logprobs.unwrap_or(0),
+        ..sampling_over(recommended, args)
+    }
+}
+
+/// These parameters, with what the arguments say put over them.
+pub(crate) fn sampling_over(params: SamplingParams, args: &SamplingArgs) -> SamplingParams {
+    let default = params.sampling;
     SamplingParams {
         sampling: Sampling {
             temperature: args.temperature.unwrap_or(default.temperature),
@@ -244,19 +263,18 @@ pub(crate) fn sampling(engine: &Engine, args: &SamplingArgs) -> SamplingParams {
             logit_bias: args.logit_bias.clone(),
             seed: args.seed,
         },
-        max_tokens: args.max_tokens,
+        max_tokens: args.max_tokens.unwrap_or(params.max_tokens),
         stop: args.stop.clone(),
         stop_token_ids: args.stop_token_id.clone(),
         ignore_eos: args.ignore_eos,
-        logprobs: args.logprobs.unwrap_or(0),
         constraint: (args.json_schema.clone().map(Constraint::JsonSchema))
             .or_else(|| args.regex.clone().map(Constraint::Regex)),
-        ..recommended
+        ..params
     }
 }
 
 /// Variables of the chat template.
-fn variables(args: &TemplateArgs) -> Result<Variables, Error> {
+pub(crate) fn variables(args: &TemplateArgs) -> Result<Variables, Error> {
     let mut variables = Variables::default();
     if let Some(thinking) = args.enable_thinking {
         variables.set("enable_thinking", &thinking.to_string())?;

@@ -1,9 +1,11 @@
 //! Arguments, with the names that people know from llama.cpp and vLLM.
 
+mod eval;
 mod values;
 
 use crate::batch::Shard;
 use clap::{Args, Parser, Subcommand};
+pub(crate) use eval::EvalArgs;
 use gamut_engine::EngineOptions;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -29,6 +31,8 @@ pub(crate) enum Command {
     Chat(TalkArgs),
     /// Answer a file of requests; what its output has already is not asked again.
     Batch(BatchArgs),
+    /// Score a model on a benchmark's questions; what its output has already is not asked again.
+    Eval(EvalArgs),
     /// Show a checkpoint's sizes and the memory that it takes.
     Info(InfoArgs),
     /// Check every operation against its formula.
@@ -93,9 +97,9 @@ pub(crate) struct AudioArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
-    /// Most tokens of an answer.
-    #[arg(long, short = 'n', default_value_t = 512)]
-    pub(crate) max_tokens: usize,
+    /// Most tokens of an answer [default: 512; of one that chooses an option for gamut eval 32].
+    #[arg(long, short = 'n')]
+    pub(crate) max_tokens: Option<usize>,
     /// Divides the logits; 0 takes the most likely token.
     #[arg(long)]
     pub(crate) temperature: Option<f32>,
@@ -138,6 +142,12 @@ pub(crate) struct SamplingArgs {
     /// Answer with text that this regular expression matches as a whole.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) regex: Option<String>,
+}
+
+/// What is told of an answer's tokens.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct LogprobsArgs {
     /// Report the log-probability of each token, and of this many likely others.
     #[arg(long, value_name = "N")]
     pub(crate) logprobs: Option<usize>,
@@ -172,6 +182,8 @@ pub(crate) struct TalkArgs {
     pub(crate) template: TemplateArgs,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) logprobs: LogprobsArgs,
 }
 
 #[derive(Debug, Args)]
@@ -225,6 +237,8 @@ pub(crate) struct BatchArgs {
     pub(crate) batching: BatchingArgs,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) logprobs: LogprobsArgs,
 }
 
 #[derive(Debug, Args)]

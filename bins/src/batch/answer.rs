@@ -1,7 +1,7 @@
 //! Lines of the output, as OpenAI's batches have them.
 
 use super::log::Name;
-use super::shard::digest;
+use crate::digest::digest;
 use gamut_engine::{Answer, Completion, Model, Token};
 use serde_json::{Value, json};
 use std::time::SystemTime;

@@ -1,6 +1,6 @@
 //! The audio of a request: a file's path, or a file in base64.
 
-use super::fields::shown_text;
+use crate::fields::shown_text;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};

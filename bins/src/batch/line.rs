@@ -1,9 +1,10 @@
 //! A line of the requests, as OpenAI's batches have them, to a request of the engine.
 
 use super::audio;
-use super::fields::{Fields, TEXT, shown_text};
 use super::params::{self, Defaults};
-use super::shard::digest;
+use crate::asking::Asks;
+use crate::digest::digest;
+use crate::fields::{Fields, TEXT, shown_text};
 use gamut_engine::{AudioInput, Content, Input, Message, Part, Request, Variables};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -34,6 +35,20 @@ pub(super) struct BatchRequest {
     pub(super) logprobs: bool,
     /// Bytes of audio that it has in memory.
     pub(super) held: usize,
+}
+
+impl Asks for BatchRequest {
+    fn song(&self) -> u128 {
+        self.song
+    }
+
+    fn request(&self) -> &Request {
+        &self.inner
+    }
+
+    fn held(&self) -> usize {
+        self.held
+    }
 }
 
 impl RequestLine {

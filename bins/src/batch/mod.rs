@@ -5,51 +5,38 @@
 
 mod answer;
 mod audio;
-mod fault;
-mod fields;
-mod in_flight;
 mod line;
-mod lines;
 mod log;
 mod params;
-mod queue;
 mod requests;
 mod shard;
 
 pub(crate) use shard::Shard;
 
 use crate::args::BatchArgs;
+use crate::asking::{self, Asking, Failure};
 use crate::error::Error;
+use crate::journal::Journal;
 use crate::output;
 use crate::progress::Progress;
 use crate::setup::{self, Opened};
-use fault::Fault;
 use gamut_engine::{Completion, Engine};
-use in_flight::InFlight;
 use line::BatchRequest;
-use log::{Log, Name};
+use log::{Name, Recovered};
 use params::Defaults;
-use queue::Queue;
 use requests::{Item, Requests};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
-
-/// Requests that the engine has for each that it may run, so that it never waits for another.
-const UNDER_WAY: usize = 2;
-/// Bytes of audio in requests at which none is read ahead.
-const MAX_HELD: usize = 256 << 20;
-/// How long an engine is left alone that takes no requests and has none of ours.
-const PATIENCE: Duration = Duration::from_millis(20);
+use std::time::Instant;
 
 pub(crate) fn run(args: &BatchArgs) -> Result<ExitCode, Error> {
     let start = Instant::now();
     let (shard, path) = (args.shard.unwrap_or(Shard::WHOLE), output_path(args));
     let file = Requests::open(&args.requests)?;
-    if is_same_file(&args.requests, &path) {
+    if output::is_same_file(&args.requests, &path) {
         return Err(Error::OutputIsInput { path });
     }
-    let (log, recovered) = Log::open(&path)?;
+    let (log, recovered) = Recovered::open(&path)?;
     let failed_before = recovered.failed;
     let mut requests = Requests::new(&args.requests, file, shard, recovered)?;
     // A model is not loaded for nothing.
@@ -86,11 +73,6 @@ fn output_path(args: &BatchArgs) -> PathBuf {
     name.into()
 }
 
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    let whole = |path: &Path| path.canonicalize().ok();
-    whole(a).is_some_and(|a| Some(a) == whole(b))
-}
-
 /// Requests on their way from one file to the other.
 struct Batch<'a> {
     engine: &'a Engine,
@@ -100,15 +82,14 @@ struct Batch<'a> {
     folder: PathBuf,
     defaults: Defaults,
     requests: Requests,
-    queue: Queue,
-    in_flight: InFlight,
-    log: Log,
+    asking: Asking<'a, BatchRequest>,
+    log: Journal,
     tally: Tally,
     progress: Progress,
 }
 
 impl<'a> Batch<'a> {
-    fn new(opened: &'a Opened, args: &BatchArgs, requests: Requests, log: Log) -> Batch<'a> {
+    fn new(opened: &'a Opened, args: &BatchArgs, requests: Requests, log: Journal) -> Batch<'a> {
         let engine = &opened.engine;
         let model = engine.model();
         let name = model.checkpoint().path().file_name().unwrap_or_default();
@@ -117,12 +98,11 @@ impl<'a> Batch<'a> {
             name: name.to_string_lossy().into_owned(),
             folder: args.requests.parent().unwrap_or(Path::new("")).to_owned(),
             defaults: Defaults {
-                params: setup::sampling(engine, &args.sampling),
-                logprobs: args.sampling.logprobs.is_some(),
+                params: setup::sampling(engine, &args.sampling, &args.logprobs),
+                logprobs: args.logprobs.logprobs.is_some(),
             },
             requests,
-            queue: Queue::default(),
-            in_flight: InFlight::default(),
+            asking: Asking::new(engine),
             log,
             tally: Tally {
                 began: Some(Instant::now()),
@@ -137,19 +117,13 @@ impl<'a> Batch<'a> {
         self.take(first)?;
         loop {
             let ended = self.read_ahead()?;
-            self.submit()?;
-            match self.in_flight.next_ended() {
+            match self.asking.next()? {
                 Some((request, Ok(completion))) => self.answer(&request, &completion)?,
-                Some((request, Err(error))) => {
-                    self.fail(request, Fault::of(&error), error)?;
-                }
-                // The engine has too much to do, and none of it is ours.
-                None if self.queue.len() > 0 => std::thread::sleep(PATIENCE),
+                Some((request, Err(failure))) => self.fail(request, &failure)?,
                 None if ended => return Ok(()),
                 None => {}
             }
-            let waiting = self.queue.len() + self.in_flight.len();
-            let done = self.requests.read() as usize - waiting;
+            let done = self.requests.read() as usize - self.asking.len();
             let total = self.requests.estimate() as usize;
             self.progress.show("batch", done, total);
         }
@@ -157,7 +131,7 @@ impl<'a> Batch<'a> {
 
     /// Reads requests while there is room; whether there are no more.
     fn read_ahead(&mut self) -> Result<bool, Error> {
-        while self.queue.has_room() && self.queue.held() + self.in_flight.held() < MAX_HELD {
+        while self.asking.has_room() {
             match self.requests.next()? {
                 Some(item) => self.take(item)?,
                 None => return Ok(true),
@@ -169,41 +143,21 @@ impl<'a> Batch<'a> {
     /// Takes what was read.
     fn take(&mut self, item: Item) -> Result<(), Error> {
         match item {
-            Item::Refused(name, message) => self.refuse(&name, fault::INVALID_LINE, &message),
+            Item::Refused(name, message) => self.refuse(&name, asking::INVALID_LINE, &message),
             Item::Request(line) => {
                 let (id, number) = (line.id.clone(), line.number);
                 match line.parse(&self.folder, &self.defaults) {
                     Ok(request) => {
-                        self.queue.push(request);
+                        self.asking.push(request);
                         Ok(())
                     }
                     Err(message) => {
                         let message = format!("line {number}: {message}");
-                        self.refuse(&Name::Id(id), fault::INVALID_REQUEST, &message)
+                        self.refuse(&Name::Id(id), asking::INVALID_REQUEST, &message)
                     }
                 }
             }
         }
-    }
-
-    /// Hands requests to the engine, as many as it takes.
-    fn submit(&mut self) -> Result<(), Error> {
-        let most = UNDER_WAY * self.engine.plan().max_num_seqs;
-        while self.in_flight.len() < most
-            && let Some(request) = self.queue.pop()
-        {
-            match self.engine.submit(request.inner.clone()) {
-                Ok(generation) => self.in_flight.push(request, generation),
-                Err(error) => {
-                    let fault = Fault::of_submission(&error);
-                    self.fail(request, fault, error.into())?;
-                    if fault == Fault::Overload {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     fn answer(&mut self, request: &BatchRequest, completion: &Completion) -> Result<(), Error> {
@@ -216,30 +170,16 @@ impl<'a> Batch<'a> {
     }
 
     /// Does what is to be done about a request that failed.
-    fn fail(
-        &mut self,
-        request: BatchRequest,
-        fault: Fault,
-        error: gamut_engine::Error,
-    ) -> Result<(), Error> {
-        let number = request.number;
-        match fault {
-            Fault::Request(code) => {
-                let message = format!("line {number}: {error}");
-                self.refuse(&Name::Id(request.id), code, &message)
-            }
-            Fault::Moment => {
-                self.progress.clear();
-                output::note(&format!("line {number} stays unanswered: {error}\n"));
-                self.tally.failed += 1;
-                Ok(())
-            }
-            Fault::Overload => {
-                self.queue.put_back(request);
-                Ok(())
-            }
-            Fault::Machine => Err(error.into()),
+    fn fail(&mut self, request: BatchRequest, failure: &Failure) -> Result<(), Error> {
+        let (number, error) = (request.number, &failure.error);
+        if let Some(code) = failure.code {
+            let message = format!("line {number}: {error}");
+            return self.refuse(&Name::Id(request.id), code, &message);
         }
+        self.progress.clear();
+        output::note(&format!("line {number} stays unanswered: {error}\n"));
+        self.tally.failed += 1;
+        Ok(())
     }
 
     /// Answers with an error.

@@ -1,6 +1,6 @@
 //! How a request wants its answer drawn: the fields of a body by their OpenAI and vLLM names.
 
-use super::fields::{COUNT, Fields, NUMBER, TEXT};
+use crate::fields::{COUNT, Fields, NUMBER, TEXT};
 use gamut_engine::{Constraint, SamplingParams};
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,11 +1,12 @@
 //! The file of requests, read as far as there is room for them.
 
-use super::fields::shown_text;
 use super::line::RequestLine;
-use super::lines::{Line, Lines};
 use super::log::{Name, Recovered};
-use super::shard::{Shard, digest};
+use super::shard::Shard;
+use crate::digest::digest;
 use crate::error::Error;
+use crate::fields::shown_text;
+use crate::lines::{Line, Lines};
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, ErrorKind};

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::args::{Cli, Command};
+use crate::asking::UNDER_WAY;
 use clap::Parser;
 use gamut_engine::{DeviceChoice, EngineOptions, Input, Model, OpenOptions, Request, SubmitError};
 use gamut_loader::synthetic::{self, SyntheticOptions};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[test]
 fn an_overloaded_engine_is_waited_for() {
@@ -44,7 +46,7 @@ fn an_overloaded_engine_is_waited_for() {
         panic!("{:?}", cli.command);
     };
     let output = output_path(&args);
-    let (log, recovered) = Log::open(&output).unwrap();
+    let (log, recovered) = Recovered::open(&output).unwrap();
     let file = Requests::open(&requests).unwrap();
     let mut requests = Requests::new(&requests, file, Shard::WHOLE, recovered).unwrap();
     let first = requests.next().unwrap().unwrap();

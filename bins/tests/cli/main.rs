@@ -9,6 +9,9 @@ mod batch_resumed;
 mod bench;
 mod commands;
 mod conversation;
+mod eval;
+mod eval_formats;
+mod eval_resumed;
 mod families;
 mod fp8;
 #[cfg(target_os = "linux")]

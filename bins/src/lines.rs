@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 /// Lines of a file, each read when it is asked for.
 #[derive(Debug)]
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     reader: BufReader<R>,
     most: usize,
     number: u64,
@@ -13,22 +13,22 @@ pub(super) struct Lines<R> {
 
 /// A line.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Its number, from 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// Bytes of the file before it.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// What it holds, without the newline; nothing if it is too long.
-    pub(super) text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
     /// Whether a newline ends it.
-    pub(super) whole: bool,
+    pub(crate) whole: bool,
     /// Whether it has more bytes than a line may have.
-    pub(super) too_long: bool,
+    pub(crate) too_long: bool,
 }
 
 impl<R: Read> Lines<R> {
     /// Lines of at most so many bytes.
-    pub(super) fn new(reader: R, most: usize) -> Lines<R> {
+    pub(crate) fn new(reader: R, most: usize) -> Lines<R> {
         Lines {
             reader: BufReader::new(reader),
             most,
@@ -38,7 +38,7 @@ impl<R: Read> Lines<R> {
     }
 
     /// The next line, if there is one.
-    pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
         let mut text = Vec::new();
         let mut bounded = (&mut self.reader).take(self.most as u64 + 1);
         let start = self.offset;
@@ -66,12 +66,12 @@ impl<R: Read> Lines<R> {
     }
 
     /// Lines read so far.
-    pub(super) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
     /// Bytes read so far.
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 }

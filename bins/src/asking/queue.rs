@@ -1,20 +1,29 @@
 //! Requests that were read ahead, in an order that keeps those about the same song together.
 
-use super::line::BatchRequest;
+use super::Asks;
 use std::collections::VecDeque;
 
 /// Requests that are read ahead.
 const MOST: usize = 1024;
 
 /// Requests that wait to be handed to the engine.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    waiting: VecDeque<BatchRequest>,
+#[derive(Debug)]
+pub(super) struct Queue<R> {
+    waiting: VecDeque<R>,
     /// The song of the request that went last.
     last: Option<u128>,
 }
 
-impl Queue {
+impl<R> Default for Queue<R> {
+    fn default() -> Queue<R> {
+        Queue {
+            waiting: VecDeque::new(),
+            last: None,
+        }
+    }
+}
+
+impl<R: Asks> Queue<R> {
     /// Whether there is room for another.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.len() < MOST
@@ -22,7 +31,7 @@ impl Queue {
 
     /// Bytes of audio in memory.
     pub(super) fn held(&self) -> usize {
-        self.waiting.iter().map(|request| request.held).sum()
+        self.waiting.iter().map(Asks::held).sum()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -30,21 +39,21 @@ impl Queue {
     }
 
     /// Puts a request behind the others.
-    pub(super) fn push(&mut self, request: BatchRequest) {
+    pub(super) fn push(&mut self, request: R) {
         self.waiting.push_back(request);
     }
 
     /// Puts a request back that the engine did not take.
-    pub(super) fn put_back(&mut self, request: BatchRequest) {
+    pub(super) fn put_back(&mut self, request: R) {
         self.waiting.push_front(request);
     }
 
     /// The next request: about the same song as the last if there is one, else the first.
-    pub(super) fn pop(&mut self) -> Option<BatchRequest> {
-        let same = |request: &BatchRequest| Some(request.song) == self.last;
+    pub(super) fn pop(&mut self) -> Option<R> {
+        let same = |request: &R| Some(request.song()) == self.last;
         let at = self.waiting.iter().position(same).unwrap_or(0);
         let request = self.waiting.remove(at)?;
-        self.last = Some(request.song);
+        self.last = Some(request.song());
         Some(request)
     }
 }
@@ -54,14 +63,32 @@ mod tests {
     use super::*;
     use gamut_engine::{Input, Request};
 
-    fn request(number: usize, song: u128) -> BatchRequest {
-        BatchRequest {
-            id: String::new(),
-            number: number as u64,
+    struct Question {
+        number: usize,
+        song: u128,
+        inner: Request,
+    }
+
+    impl Asks for Question {
+        fn song(&self) -> u128 {
+            self.song
+        }
+
+        fn request(&self) -> &Request {
+            &self.inner
+        }
+
+        fn held(&self) -> usize {
+            10
+        }
+    }
+
+    fn request(number: usize, song: u128) -> Question {
+        let inner = Request::new(Input::Text(String::new()));
+        Question {
+            number,
             song,
-            inner: Request::new(Input::Text(String::new())),
-            logprobs: false,
-            held: 10,
+            inner,
         }
     }
 
@@ -84,7 +111,7 @@ mod tests {
         }
         let first = queue.pop().unwrap();
         queue.put_back(first);
-        let order: Vec<u64> = std::iter::from_fn(|| Some(queue.pop()?.number)).collect();
+        let order: Vec<usize> = std::iter::from_fn(|| Some(queue.pop()?.number)).collect();
         assert_eq!(order, [0, 3, 1, 4, 6, 2, 5]);
     }
 }

@@ -5,15 +5,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// A number, in messages.
-pub(super) const NUMBER: &str = "a number";
+pub(crate) const NUMBER: &str = "a number";
 /// A count, in messages.
-pub(super) const COUNT: &str = "a whole number of 0 or more";
+pub(crate) const COUNT: &str = "a whole number of 0 or more";
 /// Text, in messages.
-pub(super) const TEXT: &str = "a string";
+pub(crate) const TEXT: &str = "a string";
 
 /// Fields that have not been taken yet.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     /// What messages call the object, such as `body.messages[0]`; nothing for the line itself.
     path: String,
     map: Map<String, Value>,
@@ -21,7 +21,7 @@ pub(super) struct Fields {
 
 impl Fields {
     /// The fields of what should be an object.
-    pub(super) fn new(path: String, value: Value) -> Result<Fields, String> {
+    pub(crate) fn new(path: String, value: Value) -> Result<Fields, String> {
         match value {
             Value::Object(map) => Ok(Fields { path, map }),
             other => {
@@ -32,7 +32,7 @@ impl Fields {
     }
 
     /// What messages call a field.
-    pub(super) fn name(&self, key: &str) -> String {
+    pub(crate) fn name(&self, key: &str) -> String {
         match self.path.as_str() {
             "" => key.to_owned(),
             path => format!("{path}.{key}"),
@@ -40,7 +40,7 @@ impl Fields {
     }
 
     /// Takes a field that may be missing or null.
-    pub(super) fn take<T: DeserializeOwned>(
+    pub(crate) fn take<T: DeserializeOwned>(
         &mut self,
         key: &str,
         expected: &str,
@@ -55,17 +55,17 @@ impl Fields {
     }
 
     /// Takes a field of any kind but null.
-    pub(super) fn take_value(&mut self, key: &str) -> Option<Value> {
+    pub(crate) fn take_value(&mut self, key: &str) -> Option<Value> {
         self.map.shift_remove(key).filter(|value| !value.is_null())
     }
 
     /// Whether a field is there.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.map.get(key).is_some_and(|value| !value.is_null())
     }
 
     /// Takes a field that must be there.
-    pub(super) fn need<T: DeserializeOwned>(
+    pub(crate) fn need<T: DeserializeOwned>(
         &mut self,
         key: &str,
         expected: &str,
@@ -75,7 +75,7 @@ impl Fields {
     }
 
     /// Takes a field to a place, which stays as it is if there is none.
-    pub(super) fn set<T: DeserializeOwned>(
+    pub(crate) fn set<T: DeserializeOwned>(
         &mut self,
         key: &str,
         expected: &str,
@@ -88,14 +88,14 @@ impl Fields {
     }
 
     /// Takes an object that must be there.
-    pub(super) fn object(&mut self, key: &str) -> Result<Fields, String> {
+    pub(crate) fn object(&mut self, key: &str) -> Result<Fields, String> {
         let value = self.take_value(key);
         let value = value.ok_or_else(|| self.missing(key, "an object"))?;
         Fields::new(self.name(key), value)
     }
 
     /// Takes fields as they are, those of them that are there.
-    pub(super) fn some(&mut self, keys: &[&str]) -> Map<String, Value> {
+    pub(crate) fn some(&mut self, keys: &[&str]) -> Map<String, Value> {
         let taken = keys
             .iter()
             .filter_map(|key| self.map.shift_remove_entry(*key));
@@ -103,7 +103,7 @@ impl Fields {
     }
 
     /// That there are no others.
-    pub(super) fn finish(self) -> Result<(), String> {
+    pub(crate) fn finish(self) -> Result<(), String> {
         match self.map.keys().next() {
             None => Ok(()),
             Some(key) => Err(format!("{} is not known here", shown_text(&self.name(key)))),
@@ -111,12 +111,12 @@ impl Fields {
     }
 
     /// That a field is not there.
-    pub(super) fn missing(&self, key: &str, expected: &str) -> String {
+    pub(crate) fn missing(&self, key: &str, expected: &str) -> String {
         format!("{} is missing, expected {expected}", self.name(key))
     }
 
     /// That a field is not what it should be.
-    pub(super) fn wrong(&self, key: &str, found: &Value, expected: &str) -> String {
+    pub(crate) fn wrong(&self, key: &str, found: &Value, expected: &str) -> String {
         format!(
             "{} is {}, expected {expected}",
             self.name(key),
@@ -126,12 +126,12 @@ impl Fields {
 }
 
 /// A value as messages show it.
-pub(super) fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     shown_text(&value.to_string())
 }
 
 /// The head of a text that may be long.
-pub(super) fn shown_text(text: &str) -> String {
+pub(crate) fn shown_text(text: &str) -> String {
     /// Long enough for any sensible value, short enough for a terminal.
     const SHOWN: usize = 80;
     let mut shown: String = text.chars().take(SHOWN).collect();

@@ -18,9 +18,9 @@ pub(super) enum Fault {
 }
 
 /// What is wrong with the line itself.
-pub(super) const INVALID_LINE: &str = "invalid_line";
+pub(crate) const INVALID_LINE: &str = "invalid_line";
 /// What is wrong with the request.
-pub(super) const INVALID_REQUEST: &str = "invalid_request";
+pub(crate) const INVALID_REQUEST: &str = "invalid_request";
 /// What is wrong with its audio.
 pub(super) const INVALID_AUDIO: &str = "invalid_audio";
 /// The model has no answer.
