@@ -19,8 +19,9 @@ pub fn render(piece: &Piece) -> Vec<f32> {
     let mut random = Random::new(piece.seed, "mix");
     let mut dry = vec![0.0; length];
     for track in &piece.tracks {
-        let gain = decibels(random.between(-4.0, 3.0));
+        let wanted = balance(track.instrument) + random.between(-2.5, 2.5);
         let sound = sound(piece, track, length);
+        let gain = decibels(wanted) / level(&sound, track);
         dry.iter_mut()
             .zip(&sound)
             .for_each(|(out, s)| *out += gain * s);
@@ -46,6 +47,26 @@ pub fn render(piece: &Piece) -> Vec<f32> {
         *sample = (gain * (*sample + peak * hiss * before)).clamp(-1.0, 1.0);
     }
     mixed
+}
+
+/// How loud an instrument is beside the others while it plays, in decibels.
+fn balance(instrument: Instrument) -> f64 {
+    match instrument {
+        Instrument::Drums => -15.0,
+        Instrument::Bass => -14.0,
+        Instrument::Guitar => -17.0,
+        Instrument::Pad => -19.0,
+        Instrument::Lead => -18.0,
+        Instrument::Voice => -17.0,
+    }
+}
+
+/// Root of the mean square of a track while it plays.
+fn level(sound: &[f32], track: &Track) -> f32 {
+    let [first, last] =
+        [track.enter, track.leave].map(|time| ((time * RATE) as usize).min(sound.len()));
+    let power: f32 = sound[first..last].iter().map(|s| s * s).sum();
+    (power / (last - first).max(1) as f32).sqrt().max(1e-6)
 }
 
 /// A track by itself, silent outside its span.
