@@ -87,10 +87,7 @@ fn a_log_of_something_else_is_refused() {
         &format!("{EVAL} --by likelihood"),
         &["by \"generation\", expected \"likelihood\""],
     );
-    refuses(
-        &format!("{EVAL} --limit 2"),
-        &["expected 2"],
-    );
+    refuses(&format!("{EVAL} --limit 2"), &["limit null, expected 2"]);
     refuses(
         &format!("{EVAL} --system Hm"),
         &["template.system null, expected \"Hm\""],
