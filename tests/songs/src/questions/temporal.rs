@@ -40,8 +40,8 @@ fn choice(
     Question::choice(Scope::Temporal, category, question, right, wrong, random)
 }
 
-/// The time as an option among three others, at least three seconds from each other: half of them times at
-/// which something else happens.
+/// The time as an option among three others, at least three seconds from each other: some of what else happens in the
+/// piece, some at which such a thing happens in other pieces, so that no time looks likelier than the others.
 fn times(
     category: &'static str,
     question: String,
@@ -51,18 +51,39 @@ fn times(
 ) -> Option<Question> {
     let mut others: Vec<f64> = piece.sections.iter().map(|s| s.start).collect();
     others.extend(piece.tracks.iter().flat_map(|t| [t.enter, t.leave]));
+    others.retain(|time| *time > piece.start() + 0.1 && *time < piece.end() - 0.1);
     random.shuffle(&mut others);
-    others.truncate(2);
-    others.extend((0..40).map(|_| random.between(0.0, piece.seconds)));
+    others.truncate(1);
+    for _ in 0..20 {
+        let seed = (random.unit() * 1e9) as u64;
+        let other = Piece::new(seed, piece.split, piece.seconds, piece.seconds + 4.0);
+        let mut events = events(category, &other);
+        random.shuffle(&mut events);
+        others.extend(events.first());
+    }
     let mut apart = vec![right.round()];
     for other in others {
         let other = other.round();
-        if apart.len() < 4 && apart.iter().all(|time| (time - other).abs() >= 3.0) {
+        let inside = other < piece.seconds;
+        if inside && apart.len() < 4 && apart.iter().all(|time| (time - other).abs() >= 3.0) {
             apart.push(other);
         }
     }
     let wrong = apart[1..].iter().map(|time| clock(*time)).collect();
     choice(category, question, clock(right), wrong, random)
+}
+
+/// The times that a category may ask for.
+fn events(category: &str, piece: &Piece) -> Vec<f64> {
+    let (start, end) = (piece.start() + 0.1, piece.end() - 0.1);
+    let mut times: Vec<f64> = match category {
+        "entry" => piece.tracks.iter().map(|t| t.enter).collect(),
+        "exit" => piece.tracks.iter().map(|t| t.leave).collect(),
+        "section-start" => piece.sections.iter().map(|s| s.start).collect(),
+        _ => piece.climax.into_iter().collect(),
+    };
+    times.retain(|time| (start..end).contains(time));
+    times
 }
 
 fn entries_and_exits(piece: &Piece, random: &mut Random) -> Vec<Question> {
