@@ -27,7 +27,7 @@ SILENCE = 0.05
 def hear(model, mel, n, chance, trained):
     """Audio embeddings `[n, D]` of a clip's windows."""
     with torch.set_grad_enabled(trained):
-        temporal, global_ = model.hear(torch.from_numpy(np.asarray(mel)).float(), n)
+        temporal, global_ = model.hear(torch.from_numpy(mel.astype(np.float32)), n)
     silent = chance.random()
     if silent < SILENCE:
         temporal = torch.zeros_like(temporal)
