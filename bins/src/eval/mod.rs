@@ -144,8 +144,7 @@ fn evaluate(args: &EvalArgs, benchmark: &Benchmark, numbers: &[usize]) -> Result
         failed, pending, ..
     } = report.counts;
     output::note(&format!(
-        "{} done | {failed} failed | {pending} pending | {skipped} skipped as already there | total {}\n",
-        asked - pending,
+        "{asked} asked | {failed} failed | {pending} pending | {skipped} skipped as already there | total {}\n",
         output::duration(start.elapsed())
     ));
     Ok(ExitCode::from(u8::from(failed + pending > 0)))

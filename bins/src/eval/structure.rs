@@ -49,7 +49,7 @@ pub(super) fn open(path: &Path) -> Result<Benchmark, Error> {
             let reason = "its name is not Unicode".to_owned();
             return Err(wrong(&file, reason));
         };
-        let answer = path.join(ANSWERS).join(name).with_extension("txt");
+        let answer = path.join(ANSWERS).join(format!("{name}.txt"));
         let output = match inside.is_dir() && answer.is_file() {
             true => Some(String::from_utf8_lossy(&read(&answer)?).into_owned()),
             false => None,

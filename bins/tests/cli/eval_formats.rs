@@ -145,9 +145,9 @@ fn structure_is_scored_as_mir_eval_does() {
     for folder in ["refs", "songs"] {
         fs::create_dir(home.path(folder)).unwrap();
     }
-    home.write("refs/a.txt", b"0 intro\n1 verse\n2 chorus\n10 end\n");
+    home.write("refs/a.live.txt", b"0 intro\n1 verse\n2 chorus\n10 end\n");
     home.write("refs/b.txt", b"0 verse\n5 end\n");
-    home.write("songs/a.wav", &wav(&tone(1.0)));
+    home.write("songs/a.live.wav", &wav(&tone(1.0)));
     let run = home.run("eval refs -m model -n 8 --audio songs");
     // The demo model's words are no sections.
     assert_counts(&run, 1, 0, 0);
@@ -161,12 +161,12 @@ fn structure_is_scored_as_mir_eval_does() {
         (&json!(1), 0.0)
     );
     let written = |name: &str| home.read(&format!("refs.eval/structure/{name}"));
-    assert_eq!(written("ann/a.txt"), home.read("refs/a.txt"));
-    assert_eq!(written("est/a.txt"), b"");
+    assert_eq!(written("ann/a.live.txt"), home.read("refs/a.live.txt"));
+    assert_eq!(written("est/a.live.txt"), b"");
     assert!(!home.path("refs.eval/structure/ann/b.txt").exists());
     // By mir_eval 0.8.2: 0.75 of these within 0.5 s, all within 3 s.
     home.write(
-        "refs.eval/structure/est/a.txt",
+        "refs.eval/structure/est/a.live.txt",
         b"0.4 intro\n0.6 verse\n1.4 chorus\n10.5 end\n",
     );
     home.passes("eval refs.eval/structure --rescore -o again");
