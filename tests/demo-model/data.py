@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from model import FRAMES
+from model import CONFIG, FRAMES
 
-MEL_BINS = 128
+MEL_BINS = CONFIG["temporal_config"]["num_mel_bins"]
 # Seconds, and pieces in a file, of each length.
 LENGTHS = {"short": (20, 29.9, 500), "medium": (30.5, 60, 100), "long": (60.5, 120, 50)}
 # Seeds of different lengths are far apart.

@@ -4,7 +4,6 @@ This stands for a language model's pretraining. A row of the score, with chance 
 prefix has some of them, at the positions that audio tokens would have: first few, later many.
 """
 
-import argparse
 import random
 import re
 
@@ -14,7 +13,7 @@ from tokenizers import Tokenizer
 from data import Pieces
 from language import Language, Reader, answer_loss
 from model import RATE, LanguageModel, config
-from run import Run
+from run import Run, arguments
 from scores import LAYOUT, score
 
 # Of the pieces, by length; short ones come first.
@@ -48,15 +47,8 @@ def noted(piece, n, share, chance):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", required=True, help="folder of the run")
-    parser.add_argument("--data", required=True, help="folder of plans, made as needed")
-    parser.add_argument("--maker", default="gamut-songs")
+    parser = arguments(__doc__)
     parser.add_argument("--tokenizer", required=True)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)

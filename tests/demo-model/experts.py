@@ -4,7 +4,6 @@ Both begin with parts of windows, which cost less, and end with whole ones. The 
 one, as both of GaMMA's begin as Whisper.
 """
 
-import argparse
 import random
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 
 from data import Pieces
 from model import CONFIG, RATE, TOKENS, Expert
-from run import Run
+from run import Run, arguments, count_arguments
 from scores import CLASSES, GLOBAL, LAYOUT, TEMPORAL, beats, score, whole
 
 # Tokens of a part: 10 s.
@@ -93,20 +92,11 @@ class Examples:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
+    count_arguments(parser)
     parser.add_argument("expert", choices=["temporal", "global"])
-    parser.add_argument("--out", required=True, help="folder of the run")
-    parser.add_argument("--data", required=True, help="folder of pieces, made as needed")
-    parser.add_argument("--maker", default="gamut-songs")
     parser.add_argument("--begin-as", help="checkpoint of a trained expert")
-    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--parts", type=float, default=0.6, help="share of the steps that hear parts of windows")
-    parser.add_argument("--batch", type=int, default=3, help="windows a step, or a quarter of the parts")
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--short", type=int, default=6000, help="pieces of up to 30 s")
-    parser.add_argument("--medium", type=int, default=0, help="pieces of up to 60 s")
-    parser.add_argument("--long", type=int, default=0, help="pieces of up to 120 s")
-    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)

@@ -17,8 +17,8 @@ def write_json(path, value):
     path.write_text(json.dumps(value, indent=1) + "\n")
 
 
-def export(model, tokenizer_path, out, dtype=torch.bfloat16):
-    """The checkpoint's files, all of them small."""
+def export(model, tokenizer_path, out):
+    """The checkpoint's files, weights in bf16."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     language = Language(Tokenizer.from_file(str(tokenizer_path)))
@@ -29,7 +29,7 @@ def export(model, tokenizer_path, out, dtype=torch.bfloat16):
     (out / "chat_template.jinja").write_text(TEMPLATE)
     shutil.copy(tokenizer_path, out / "tokenizer.json")
     part = out / "model.safetensors.part"
-    save_file({name: t.detach().to(dtype).contiguous() for name, t in model.state_dict().items()}, part, {"format": "pt"})
+    save_file({name: t.detach().bfloat16().contiguous() for name, t in model.state_dict().items()}, part, {"format": "pt"})
     part.rename(out / "model.safetensors")
 
 

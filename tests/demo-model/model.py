@@ -1,6 +1,6 @@
 """GaMMA in PyTorch, to train with: modules and parameters have the checkpoint's names.
 
-Shapes are those of docs in gamut-loader's `layout`; `B` clips of `W` windows, `N` audio tokens of width `d`, decoder width `D`.
+Shapes are those of gamut-loader's module `layout`: `B` clips of `W` windows, `N` audio tokens of width `d`, decoder width `D`.
 """
 
 import torch
@@ -101,7 +101,6 @@ class Expert(nn.Module):
             EncoderLayer(width, c["encoder_attention_heads"], c["encoder_ffn_dim"]) for _ in range(c["encoder_layers"])
         )
         self.layer_norm = nn.LayerNorm(width)
-        nn.init.normal_(self.embed_positions.weight, std=0.1)
         # Waves of many lengths, as Whisper's table has them, are a better place to start than noise.
         place = torch.arange(c["max_source_positions"])[:, None]
         turns = place * torch.exp(-torch.arange(width // 2) * (torch.log(torch.tensor(10000.0)) / (width // 2 - 1)))

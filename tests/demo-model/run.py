@@ -1,5 +1,6 @@
 """What all stages share: a run that can be killed and goes on, its log, its schedule."""
 
+import argparse
 import json
 import math
 import os
@@ -8,6 +9,26 @@ from pathlib import Path
 
 import torch
 import torch.distributed as workers
+
+
+def arguments(about):
+    """A parser of what all stages are told."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--out", required=True, help="folder of the run")
+    parser.add_argument("--data", required=True, help="folder of pieces, made as needed")
+    parser.add_argument("--maker", default="gamut-songs", help="the executable that makes them")
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--batch", type=int, required=True, help="windows (four times as many parts), or pieces, a step and process")
+    parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    return parser
+
+
+def count_arguments(parser):
+    """Adds how many pieces of each length there are to draw from."""
+    parser.add_argument("--short", type=int, default=6000, help="pieces of up to 30 s")
+    parser.add_argument("--medium", type=int, default=0, help="pieces of up to 60 s")
+    parser.add_argument("--long", type=int, default=0, help="pieces of up to 120 s")
 
 
 def start_workers(threads):

@@ -7,7 +7,6 @@ longer ones too.
 To use two cores: `torchrun --nproc-per-node 2 tune.py ...`.
 """
 
-import argparse
 import random
 
 import numpy as np
@@ -17,7 +16,7 @@ from tokenizers import Tokenizer
 from data import Pieces
 from language import Language, Reader, answer_loss
 from model import Gamma, config
-from run import Run, start_workers
+from run import Run, arguments, count_arguments, start_workers
 from scores import score
 
 # How often an expert is silent, so that answers do not lean on one alone.
@@ -47,22 +46,13 @@ def begin(model, reader, experts, decoder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
+    count_arguments(parser)
     parser.add_argument("stage", choices=["alignment", "sft"])
-    parser.add_argument("--out", required=True, help="folder of the run")
-    parser.add_argument("--data", required=True, help="folder of pieces, made as needed")
-    parser.add_argument("--maker", default="gamut-songs")
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--experts", help="folder of the experts' runs, for alignment")
     parser.add_argument("--decoder", help="the decoder's run, for alignment")
     parser.add_argument("--begin-as", help="alignment's run, for sft")
-    parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--batch", type=int, default=2, help="pieces a step and process")
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--short", type=int, default=6000, help="pieces of up to 30 s to draw from")
-    parser.add_argument("--medium", type=int, default=0, help="pieces of up to 60 s, a fifth of the second half")
-    parser.add_argument("--long", type=int, default=0, help="pieces of up to 120 s, a twentieth of the second half")
-    parser.add_argument("--threads", type=int, default=1, help="of each process")
     args = parser.parse_args()
     rank, count = start_workers(args.threads)
     torch.manual_seed(1)

@@ -17,7 +17,7 @@ mod timbre;
 mod wav;
 
 pub use benchmark::{Entry, benchmark};
-pub use features::{FRAMES, MEL_BINS, features};
+pub use features::{features, windows};
 pub use mix::render;
 pub use piece::{Chord, Instrument, Kind, Mode, Piece, Section, Split, Tempo, Track};
 pub use questions::{LETTERS, Question, Scope, questions, sample};

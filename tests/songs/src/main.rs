@@ -2,14 +2,17 @@
 
 use clap::{Args, Parser, Subcommand};
 use gamut_songs::{
-    Entry, Piece, Question, Random, Split, benchmark, features, render, sample, wav,
+    Entry, Piece, Question, Random, Split, benchmark, features, render, sample, wav, windows,
 };
 use rayon::prelude::*;
 use serde::Serialize;
 use std::error::Error;
+use std::fmt::Display;
 use std::fs;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(
@@ -113,29 +116,47 @@ impl Pieces {
             question,
         });
         Labelled {
-            windows: (piece.seconds / 30.0).ceil() as usize,
+            windows: windows(piece.samples()),
             questions: asked.collect(),
             piece,
         }
     }
 
-    fn seeds(&self) -> Vec<u64> {
-        (self.first..self.first + self.count).collect()
-    }
-
-    fn check(&self) -> Result<(), Box<dyn Error>> {
-        if !(16.0..=300.0).contains(&self.shortest)
-            || self.longest < self.shortest
-            || self.longest > 300.0
-        {
-            let (shortest, longest) = (self.shortest, self.longest);
-            return Err(format!("lengths are {shortest} to {longest}, expected 16 to 300").into());
-        }
-        Ok(())
+    /// The seeds, if such pieces can be made.
+    fn seeds(&self) -> Result<Range<u64>, Box<dyn Error>> {
+        check_length(self.shortest, self.longest)?;
+        let (first, count) = (self.first, self.count);
+        let end = first.checked_add(count);
+        let end = end.ok_or(format!("{count} seeds from {first}, expected fewer"))?;
+        Ok(first..end)
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn check_length(shortest: f64, longest: f64) -> Result<(), String> {
+    match 16.0 <= shortest && shortest <= longest && longest <= 300.0 {
+        true => Ok(()),
+        false => Err(format!(
+            "lengths are {shortest} to {longest}, expected 16 to 300"
+        )),
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Says which file an error is about.
+fn at<E: Display>(path: &Path) -> impl Fn(E) -> String + '_ {
+    move |error| format!("{}: {error}", path.display())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     match Arguments::parse().command {
         Command::Render { pieces, out } => write_songs(&pieces, &out),
         Command::Plans { pieces, out } => write_plans(&pieces, &out),
@@ -148,23 +169,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
+fn create(path: &Path) -> Result<BufWriter<fs::File>, String> {
+    fs::File::create(path).map(BufWriter::new).map_err(at(path))
+}
+
+fn read(questions: &Path) -> Result<Vec<Entry>, String> {
+    let text = fs::read(questions).map_err(at(questions))?;
+    serde_json::from_slice(&text).map_err(at(questions))
+}
+
 fn write_songs(pieces: &Pieces, out: &Path) -> Result<(), Box<dyn Error>> {
-    pieces.check()?;
-    fs::create_dir_all(out)?;
-    for seed in pieces.seeds() {
+    let seeds = pieces.seeds()?;
+    fs::create_dir_all(out).map_err(at(out))?;
+    for seed in seeds {
         let labelled = pieces.labelled(seed);
         let samples = render(&labelled.piece);
-        fs::write(out.join(format!("{seed}.wav")), wav(&samples))?;
+        let path = out.join(format!("{seed}.wav"));
+        fs::write(&path, wav(&samples)).map_err(at(&path))?;
         let json = serde_json::to_string_pretty(&labelled)?;
-        fs::write(out.join(format!("{seed}.json")), json)?;
+        let path = path.with_extension("json");
+        fs::write(&path, json).map_err(at(&path))?;
     }
     Ok(())
 }
 
 fn write_plans(pieces: &Pieces, out: &Path) -> Result<(), Box<dyn Error>> {
-    pieces.check()?;
-    let mut lines = BufWriter::new(fs::File::create(out.with_extension("jsonl"))?);
-    for seed in pieces.seeds() {
+    let seeds = pieces.seeds()?;
+    let mut lines = create(&out.with_extension("jsonl"))?;
+    for seed in seeds {
         serde_json::to_writer(&mut lines, &pieces.labelled(seed))?;
         lines.write_all(b"\n")?;
     }
@@ -172,12 +204,13 @@ fn write_plans(pieces: &Pieces, out: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn write_features(pieces: &Pieces, out: &Path) -> Result<(), Box<dyn Error>> {
-    let mut mel = BufWriter::new(fs::File::create(out.with_extension("f16"))?);
+    let mut mel = create(&out.with_extension("f16"))?;
+    let seeds = pieces.seeds()?;
     // So many at a time are held in memory.
-    for seeds in pieces.seeds().chunks(32) {
-        let heard: Vec<_> = seeds
-            .par_iter()
-            .map(|seed| features(&render(&pieces.piece(*seed))))
+    for first in seeds.clone().step_by(32) {
+        let heard: Vec<_> = (first..seeds.end.min(first.saturating_add(32)))
+            .into_par_iter()
+            .map(|seed| features(&render(&pieces.piece(seed))))
             .collect::<Result<_, _>>()?;
         for value in heard.into_iter().flatten() {
             mel.write_all(&value.to_le_bytes())?;
@@ -187,31 +220,30 @@ fn write_features(pieces: &Pieces, out: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn write_benchmark(pieces: &Pieces, out: &Path) -> Result<(), Box<dyn Error>> {
-    pieces.check()?;
+    let seeds = pieces.seeds()?;
     let mut entries: Vec<Entry> = match out.exists() {
-        true => serde_json::from_slice(&fs::read(out)?)?,
+        true => read(out)?,
         false => Vec::new(),
     };
     let length = (pieces.shortest, pieces.longest);
-    entries.extend(benchmark(
-        pieces.seeds().into_iter(),
-        length,
-        pieces.questions,
-    ));
-    fs::write(out, serde_json::to_string_pretty(&entries)? + "\n")?;
-    Ok(())
+    entries.extend(benchmark(seeds, length, pieces.questions));
+    let text = serde_json::to_string_pretty(&entries)? + "\n";
+    Ok(fs::write(out, text).map_err(at(out))?)
 }
 
 fn write_sounds(questions: &Path) -> Result<(), Box<dyn Error>> {
-    let mut entries: Vec<Entry> = serde_json::from_slice(&fs::read(questions)?)?;
+    let mut entries = read(questions)?;
+    for Entry { id, length, .. } in &entries {
+        check_length(length.0, length.1).map_err(|e| format!("{id}: {e}"))?;
+    }
     entries.dedup_by(|a, b| a.audio == b.audio);
     let folder = questions.parent().unwrap_or(Path::new(""));
     entries.par_iter().try_for_each(|entry| {
         let path = folder.join(&entry.audio);
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+            fs::create_dir_all(parent).map_err(at(parent))?;
         }
-        fs::write(path, entry.sound())
+        fs::write(&path, entry.sound()).map_err(at(&path))
     })?;
     Ok(())
 }

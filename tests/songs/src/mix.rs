@@ -15,7 +15,7 @@ const FALL: f64 = 1.2;
 
 /// The piece as it sounds: mono, 16 kHz, within -1 to 1.
 pub fn render(piece: &Piece) -> Vec<f32> {
-    let length = (piece.seconds * RATE) as usize;
+    let length = piece.samples();
     let mut random = Random::new(piece.seed, "mix");
     let mut dry = vec![0.0; length];
     for track in &piece.tracks {

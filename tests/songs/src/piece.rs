@@ -1,6 +1,7 @@
 //! The plan of a piece: what is heard, and when. It is the truth that questions are about.
 
 use crate::random::Random;
+use crate::synth::RATE;
 use serde::Serialize;
 
 /// The instruments of the band, in the order in which answers name them.
@@ -304,6 +305,11 @@ impl Piece {
             chords,
             climax,
         }
+    }
+
+    /// How many samples it has.
+    pub fn samples(&self) -> usize {
+        (self.seconds * RATE) as usize
     }
 
     /// Seconds of a bar.

@@ -1,7 +1,7 @@
 //! Pieces and questions against what they must be, whatever the seed.
 
 use gamut_songs::{
-    Instrument, Kind, LETTERS, Piece, Question, Random, Split, questions, render, sample,
+    Instrument, Kind, LETTERS, Piece, Question, Random, Split, benchmark, questions, render, sample,
 };
 
 const LENGTHS: [(f64, f64); 4] = [(16.0, 18.0), (20.0, 29.9), (30.5, 60.0), (60.5, 120.0)];
@@ -216,6 +216,39 @@ fn samples_are_balanced() {
     }
 }
 
+#[test]
+fn the_benchmark_asks_each_thing_once() {
+    let length = (20.0, 29.9);
+    let entries = benchmark(0..30, length, 6);
+    assert!(entries.len() > 170, "{}", entries.len());
+    let mut asked = std::collections::HashSet::new();
+    for entry in &entries {
+        let id = &entry.id;
+        assert!(
+            asked.insert((entry.seed, &entry.split, &entry.category)),
+            "{id}"
+        );
+        let right = LETTERS.iter().position(|l| l.to_string() == entry.answer);
+        let right = &entry.options[right.expect("a letter")];
+        let piece = Piece::new(entry.seed, Split::HeldOut, length.0, length.1);
+        match entry.category.as_str() {
+            "section-count" => assert_eq!(*right, piece.sections.len().to_string(), "{id}"),
+            "climax" => assert!(
+                (seconds(right) - piece.climax.unwrap()).abs() <= 0.5,
+                "{id}"
+            ),
+            "heard" => assert!(
+                piece.tracks.iter().any(|t| t.instrument.name() == right),
+                "{id}"
+            ),
+            _ => {}
+        }
+    }
+    // 44 bytes of header, two a sample.
+    let piece = Piece::new(entries[0].seed, Split::HeldOut, length.0, length.1);
+    assert_eq!(entries[0].sound().len(), 44 + 2 * piece.samples());
+}
+
 fn level(samples: &[f32]) -> f32 {
     (samples.iter().map(|s| s * s).sum::<f32>() / samples.len() as f32).sqrt()
 }
@@ -232,7 +265,7 @@ fn what_is_planned_is_heard() {
             let what = format!("{seed}: {track:?}");
             piece.tracks = vec![track];
             let samples = render(&piece);
-            assert_eq!(samples.len(), at(piece.seconds), "{what}");
+            assert_eq!(samples.len(), piece.samples(), "{what}");
             let playing = level(&samples[at(track.enter)..at(track.leave)]);
             assert!(
                 level(&samples[at(track.enter)..at(track.enter + 0.5)]) > 0.1 * playing,

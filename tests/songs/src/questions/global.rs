@@ -1,6 +1,6 @@
 //! Questions about the piece as a whole.
 
-use super::wording::{called, list, sentence, verb};
+use super::wording::{called, capital, list, sentence, verb};
 use super::{Question, Scope};
 use crate::piece::{Instrument, Piece};
 use crate::random::Random;
@@ -124,7 +124,7 @@ fn instruments(piece: &Piece, random: &mut Random) -> Vec<Question> {
         let is = verb(instrument, "are", "is");
         let thing = verb(instrument, "", "a ").to_string() + instrument.name();
         let question = match (random.below(3), many) {
-            (0, _) => sentence(&format!("{is} there {thing}")).replace('.', "?"),
+            (0, _) => format!("{} there {thing}?", capital(is)),
             (1, _) => format!("Do you hear the {name}?"),
             (_, true) => format!("Do the {name} play?"),
             (_, false) => format!("Does the {name} play?"),

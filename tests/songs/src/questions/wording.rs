@@ -72,8 +72,13 @@ pub(super) fn verb<'a>(instrument: Instrument, many: &'a str, one: &'a str) -> &
 }
 
 /// With a capital.
-pub(super) fn sentence(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|c| c.to_uppercase().to_string());
-    first.unwrap_or_default() + letters.as_str() + "."
+    first.unwrap_or_default() + letters.as_str()
+}
+
+/// With a capital and a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    capital(text) + "."
 }
