@@ -27,7 +27,7 @@ fn alone() -> MutexGuard<'static, ()> {
     COUNTING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Launches make the operations of tensor cores that their geometry says, in every case. Together the
+/// Every case passes, and its launches make the operations of tensor cores that their geometry says. Together the
 /// cases launch every kernel and run all that its lines were compiled to, but for further copies of a
 /// line that runs in the same kernel: those of unrolled loops for sizes that no case has, and of
 /// conditions that the compiler tests in several orders.
@@ -40,6 +40,8 @@ fn cases_make_the_products_of_their_launches_and_run_every_line() {
         let mut made = 0;
         verify(&gpu, 0, Some(&counting), |finding| {
             let what = format!("{} {} in {dtype}", finding.op, finding.case);
+            let (error, tolerance) = (finding.relative, finding.tolerance);
+            assert!(finding.passed(), "{what}: {error:e} of {tolerance:e}");
             let counted = Counted::new(&finding.launches, finding.work);
             assert_eq!(counted.matrix_operations, finding.work.products, "{what}");
             made += counted.matrix_operations;
