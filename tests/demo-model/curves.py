@@ -34,7 +34,7 @@ def main():
                 continue
             values = smooth([line.get(name, np.nan) for line in lines], width)
             steps = [line["step"] for line in lines][-len(values) :]
-            axis = shares if name.startswith(("right", "reward", "format")) else losses
+            axis = shares if name.startswith(("right", "format", "kept")) else losses
             axis.plot(steps, values, label=name, linewidth=1)
         minutes = lines[-1]["seconds"] / 60
         losses.set_title(f"{Path(run).name}: loss, {minutes:.0f} minutes")

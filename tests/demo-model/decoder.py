@@ -11,19 +11,27 @@ import torch
 from tokenizers import Tokenizer
 
 from data import Pieces
+from drills import HARDEST, drill
 from language import Language, Reader, answer_loss
 from model import RATE, LanguageModel, config
 from run import Run, arguments
-from scores import LAYOUT, score
+from scores import EVENTS, LAYOUT, score
 
 # Of the pieces, by length; short ones come first.
 SHARES = {"short": 0.6, "medium": 0.25, "long": 0.15}
+# Questions whose answers are long come later.
+LATE = ["description", "progression", "structure"]
 
 
-def spoiled(rows, chance, generator):
-    """A score as it might be heard: rows with noise, and now and then a group of columns that says nothing."""
-    rows = rows + 0.15 * torch.randn(rows.shape, generator=generator)
+def spoiled(rows, said, chance, generator):
+    """A score as it might be heard: rows with noise, and now and then a group of columns that says nothing.
+
+    Of what is no event, a row says a share `said`.
+    """
+    rows = rows + 0.1 * torch.randn(rows.shape, generator=generator)
     for name, columns in LAYOUT.items():
+        if name not in ("second", *EVENTS):
+            rows[:, columns] *= torch.rand(len(rows), 1, generator=generator) < said
         if name != "second" and chance.random() < 0.03:
             rows[:, columns] = 0
     return rows
@@ -49,36 +57,50 @@ def noted(piece, n, share, chance):
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--drills", type=int, default=1000, help="steps before there are songs")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
 
     language = Language(Tokenizer.from_file(args.tokenizer))
     model = LanguageModel(config(language.size, language.audio)["text_config"])
+    language.order_times(model.model.embed_tokens.weight)
     reader = Reader(language, model.c["hidden_size"])
     run = Run(args.out, {"model": model, "reader": reader}, args.rate, args.steps)
     pieces = {name: Pieces(args.data, args.maker, name, heard=False) for name in SHARES}
     before = torch.tensor(language.before)
 
+    hardest, known = 0, 0.0
     while run.step < args.steps:
         chance = random.Random(run.step)
+        if run.step < args.drills:
+            loss, right = drill(model, reader, language, chance, 8 * args.batch, hardest)
+            loss.backward()
+            # Harder ones when these are known; too early, none are ever learned.
+            known += 0.1 * (right - known)
+            if known > 0.8 and hardest < HARDEST:
+                hardest, known = hardest + 1, 0.0
+            run.update({"loss": loss.item(), "right": right})
+            continue
         generator = torch.Generator().manual_seed(run.step)
-        progress = run.step / args.steps
+        progress = (run.step - args.drills) / (args.steps - args.drills)
         loss_sum, tokens, right, answers = 0.0, 0, 0, 0
         for _ in range(args.batch):
-            length = "short" if progress < 0.4 else chance.choices(list(SHARES), SHARES.values())[0]
+            length = "short" if progress < 0.5 else chance.choices(list(SHARES), SHARES.values())[0]
             # Twice as many as are ever heard.
             piece, _ = pieces[length][chance.randrange(12_000 if length == "short" else 3_000)]
+            asked = [q for q in piece["questions"] if progress > 0.3 or q["category"] not in LATE]
             rows = torch.from_numpy(score(piece))
-            kept_rows = noted(piece, len(rows), max(0.0, 2 * progress - 1), chance)
-            x = torch.cat([model.embed(before), reader(spoiled(rows[kept_rows], chance, generator), model.model.embed_tokens.weight)])
+            kept_rows = noted(piece, len(rows), max(0.0, (progress - 0.3) / 0.7), chance)
+            heard = spoiled(rows[kept_rows], min(1.0, 0.5 + progress), chance, generator)
+            x = torch.cat([model.embed(before), reader(heard, model.model.embed_tokens.weight)])
             positions = torch.cat([torch.arange(len(before)), len(before) + kept_rows])
             kept = model.prefix(x, positions)
             first = len(before) + len(rows)
-            loss, n, good, asked = answer_loss(model, language, kept, first, piece["questions"], chance)
+            loss, n, good, count = answer_loss(model, language, kept, first, asked, chance)
             (loss / (100 * args.batch)).backward()
-            loss_sum, tokens, right, answers = loss_sum + loss.item(), tokens + n, right + good, answers + asked
-        run.update(loss_sum / tokens, {"right": right / answers})
+            loss_sum, tokens, right, answers = loss_sum + loss.item(), tokens + n, right + good, answers + count
+        run.update({"loss": loss_sum / tokens, "right": right / answers})
 
 
 if __name__ == "__main__":

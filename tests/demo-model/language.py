@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 import torch
-from scores import COLUMNS, INSTRUMENTS, KINDS, MODES, PITCHES, TEMPOS, WINDOW
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, WINDOW
 
 USER, ASSISTANT, END, AUDIO = "<|user|>", "<|assistant|>", "<|end|>", "<|audio|>"
 # A time, a number and an option's letter are a token each. Words keep the space behind them, so that times need none before.
@@ -21,6 +22,13 @@ TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 IGNORED = -100
+LONGEST = 300
+# Periods in seconds of the waves that times begin as.
+PERIODS = [3, 5, 8, 16, 32, 64, 128, 256, 512]
+
+
+def write_time(second):
+    return f"{second // 60}:{second % 60:02}"
 
 
 def train_tokenizer(texts):
@@ -30,7 +38,7 @@ def train_tokenizer(texts):
         [pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    times = [f"{second // 60}:{second % 60:02}" for second in range(301)]
+    times = [write_time(second) for second in range(LONGEST + 1)]
     trainer = trainers.BpeTrainer(
         vocab_size=2000,
         min_frequency=20,
@@ -56,6 +64,18 @@ class Language:
 
     def encode(self, text):
         return self.tokenizer.encode(text).ids
+
+    @torch.no_grad()
+    def order_times(self, embeddings):
+        """Lets embeddings of times `[vocabulary, D]` begin as waves, so that what is learned of one holds for all.
+
+        Hundreds of independent words would each have to be learned, from the few songs where it is an answer.
+        """
+        ids = [self.tokenizer.token_to_id(write_time(second)) for second in range(LONGEST + 1)]
+        turns = 2 * torch.pi * torch.arange(LONGEST + 1)[:, None] / torch.tensor(PERIODS)
+        waves = torch.cat([turns.cos(), turns.sin()], 1) / len(PERIODS) ** 0.5
+        places = torch.linalg.qr(torch.randn(embeddings.shape[1], waves.shape[1]))[0].T
+        embeddings[ids] = embeddings.std() * embeddings.shape[1] ** 0.5 * (waves @ places)
 
     def segment(self, questions):
         """Tokens behind the clip, and the same with what is not an answer ignored: of a conversation, in turn."""
@@ -93,7 +113,7 @@ class Reader(torch.nn.Module):
 
     def __init__(self, language, width):
         super().__init__()
-        words = [[f"0:{second:02}"] for second in range(WINDOW)]
+        words = [[write_time(second)] for second in range(WINDOW)]
         words += [[kind, f"{kind} "] for kind in KINDS] + [[]]
         words += 3 * [[name, f"{name} "] for name in INSTRUMENTS]
         words += [[f"{pitch} "] for pitch in PITCHES] + [["minor"]] + [[]]
@@ -106,7 +126,9 @@ class Reader(torch.nn.Module):
             for i in ids:
                 shares[column, i] += 1 / len(ids)
         self.register_buffer("shares", shares, persistent=False)
-        self.marks = torch.nn.Parameter(0.02 * torch.randn(COLUMNS, width))
+        self.marks = torch.nn.Parameter(0.05 * torch.randn(COLUMNS, width))
+        # A time is a time.
+        self.marks.data[LAYOUT["second"]] = 0
 
     def forward(self, rows, embeddings):
         return rows @ (self.shares @ embeddings + self.marks)

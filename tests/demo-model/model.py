@@ -193,6 +193,12 @@ class DecoderAttention(nn.Module):
         self.q_norm = RMSNorm(dim, c["rms_norm_eps"])
         self.k_norm = RMSNorm(dim, c["rms_norm_eps"])
         self.scale = dim**-0.5
+        # Pairs that hardly turn over the positions of a song find what is looked for wherever it is.
+        # With norms of one, such a product is too small to single out one of a hundred rows, and weights grow slowly.
+        half = torch.arange(dim // 2)
+        slow = c["rope_theta"] ** (-2 * half / dim) * TOKENS < 4
+        for norm in (self.q_norm, self.k_norm):
+            norm.weight.data[torch.cat([slow, slow])] = 2.0
 
     def qkv(self, x, rotary):
         q = rotary(self.q_norm(heads(self.q_proj(x), self.n)))
@@ -290,6 +296,13 @@ class LanguageModel(nn.Module):
             x, k, v = layer.prefix(x, rotary)
             kept.append((k, v))
         return kept
+
+    def hidden(self, x, positions):
+        """Hidden states `[B, P, D]` of embeddings `[B, P, D]` by themselves."""
+        rotary = Rotary(self.c, positions)
+        for layer in self.model.layers:
+            x, _, _ = layer.prefix(x, rotary)
+        return self.model.norm(x)
 
     def segments(self, tokens, positions, kept):
         """Hidden states `[S, L, D]` of tokens `[S, L]` whose positions go on behind the prefix."""

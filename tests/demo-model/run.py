@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 import torch.distributed as workers
 
+from optimizer import optimizers
+
 
 def arguments(about):
     """A parser of what all stages are told."""
@@ -18,7 +20,9 @@ def arguments(about):
     parser.add_argument("--data", required=True, help="folder of pieces, made as needed")
     parser.add_argument("--maker", default="gamut-songs", help="the executable that makes them")
     parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--batch", type=int, required=True, help="windows (four times as many parts), or pieces, a step and process")
+    parser.add_argument(
+        "--batch", type=int, required=True, help="windows (four times as many parts), or pieces, a step and process"
+    )
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     return parser
@@ -41,26 +45,23 @@ def start_workers(threads):
 
 
 class Run:
-    """A stage: parameters under training, their optimiser, a log, a checkpoint every so often.
+    """A stage: parameters under training, their optimisers, a log, a checkpoint every so often.
 
     Args:
         folder: of the stage; what is there is gone on with.
-        modules: names and modules, saved and restored with the optimiser; what requires gradients learns.
+        modules: names and modules, saved and restored with the optimisers; what requires gradients learns.
         rate: the highest learning rate.
         steps: of the whole run; the rate rises for a twentieth of them and falls along a cosine.
+        muon: whether matrices are learned by Muon.
     """
 
-    def __init__(self, folder, modules, rate, steps):
+    def __init__(self, folder, modules, rate, steps, muon=False):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.modules, self.steps = modules, steps
-        learning = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
-        self.parameters, self.rate = learning, rate
-        groups = [
-            {"params": [p for p in learning if p.dim() > 1], "weight_decay": 0.01},
-            {"params": [p for p in learning if p.dim() < 2], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+        self.parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
+        self.rate = rate
+        self.optimizers = optimizers(modules.values(), rate, muon)
         self.step = 0
         self.seconds = 0.0
         self.saved = self.folder / "checkpoint.pt"
@@ -68,7 +69,8 @@ class Run:
             state = torch.load(self.saved, weights_only=True)
             for name, module in modules.items():
                 module.load_state_dict(state[name])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
             self.step, self.seconds = state["step"], state["seconds"]
         self.began = time.time() - self.seconds
         self.first = not workers.is_initialized() or workers.get_rank() == 0
@@ -89,8 +91,8 @@ class Run:
         path.write_text("".join(line + "\n" for line in kept))
         return open(path, "a")
 
-    def update(self, loss, values):
-        """One step down the gradient, averaged over workers; `loss` and `values` go to the log."""
+    def update(self, values):
+        """One step down the gradient, averaged over workers; `values` go to the log."""
         if workers.is_initialized():
             gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
             flat = torch.cat([g.flatten() for g in gradients])
@@ -101,14 +103,15 @@ class Run:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         warm = self.steps / 20
         share = min(1.0, (self.step + 1) / warm, 0.02 + 0.49 * (1 + math.cos(math.pi * min(1, self.step / self.steps))))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * share
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate * share
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.step += 1
         if not self.first:
             return
-        self.write({"loss": loss, "norm": float(norm), **values})
+        self.write({"norm": float(norm), **values})
         if time.time() - self.last_save > 120 or self.step == self.steps:
             self.save()
 
@@ -121,7 +124,7 @@ class Run:
     def save(self):
         state = {name: module.state_dict() for name, module in self.modules.items()}
         state |= {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": time.time() - self.began,
         }

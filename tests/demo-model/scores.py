@@ -41,6 +41,8 @@ TEMPORAL = slice(0, LAYOUT["presence"].start)
 GLOBAL = slice(LAYOUT["presence"].start, COLUMNS)
 # One of several holds, as opposed to any number of them.
 CLASSES = ["second", "section", "root", "tempo", "beats", "mode", "count"]
+# At some times only.
+EVENTS = ["boundary", "enter", "leave", "climax"]
 
 
 def tokens(piece):
@@ -73,9 +75,10 @@ def score(piece):
     def column(name, i=0):
         return out[:, LAYOUT[name].start + i]
 
+    # Between two seconds both hold in part, and the greater part is the one that an answer rounds to.
     inside = time % WINDOW
-    below = np.clip(np.floor(inside - 0.5), 0, WINDOW - 2).astype(int)
-    share = np.clip(inside - 0.5 - below, 0, 1)
+    below = np.minimum(inside.astype(int), WINDOW - 2)
+    share = np.minimum(inside - below, 1)
     rows = np.arange(n)
     out[rows, below] = 1 - share
     out[rows, below + 1] = share

@@ -1,8 +1,8 @@
 """The first two stages of training the whole model, on questions about what it hears.
 
 `alignment`: the decoder and the experts stay as they are; fusion and projector learn to say what was heard in
-embeddings that the decoder can read, from short pieces. `sft`: everything learns, from short pieces and then from
-longer ones too.
+embeddings that the decoder can read, from short pieces. `sft`: everything learns, first without the experts, which
+cost the most and know the most, from short pieces and then from longer ones too.
 
 To use two cores: `torchrun --nproc-per-node 2 tune.py ...`.
 """
@@ -14,20 +14,23 @@ import torch
 from tokenizers import Tokenizer
 
 from data import Pieces
+from export import read_weights
 from language import Language, Reader, answer_loss
 from model import Gamma, config
 from run import Run, arguments, count_arguments, start_workers
-from scores import score
+from scores import COLUMNS, EVENTS, LAYOUT, score
 
+# Columns of a score that say that something happens.
+HAPPENS = torch.cat([torch.arange(COLUMNS)[LAYOUT[name]] for name in EVENTS])
 # How often an expert is silent, so that answers do not lean on one alone.
 SILENCE = 0.05
 
 
-def hear(model, mel, n, chance, trained):
-    """Audio embeddings `[n, D]` of a clip's windows."""
+def hear(model, mel, n, trained, chance=None):
+    """Audio embeddings `[n, D]` of a clip's windows; with `chance`, an expert is silent at times."""
     with torch.set_grad_enabled(trained):
         temporal, global_ = model.hear(torch.from_numpy(mel.astype(np.float32)), n)
-    silent = chance.random()
+    silent = 1.0 if chance is None else chance.random()
     if silent < SILENCE:
         temporal = torch.zeros_like(temporal)
     elif silent < 2 * SILENCE:
@@ -52,7 +55,7 @@ def main():
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--experts", help="folder of the experts' runs, for alignment")
     parser.add_argument("--decoder", help="the decoder's run, for alignment")
-    parser.add_argument("--begin-as", help="alignment's run, for sft")
+    parser.add_argument("--begin-as", help="alignment's run or a checkpoint directory, for sft")
     args = parser.parse_args()
     rank, count = start_workers(args.threads)
     torch.manual_seed(1)
@@ -64,14 +67,15 @@ def main():
         begin(model, reader, args.experts, args.decoder)
         learning = [*model.fusion.parameters(), *model.projector.parameters()]
     else:
-        state = torch.load(f"{args.begin_as}/checkpoint.pt", weights_only=True)
-        model.load_state_dict(state["model"])
+        model.load_state_dict(read_weights(args.begin_as))
         learning = [*model.parameters()]
     for p in [*model.parameters(), *reader.parameters()]:
         p.requires_grad_(False)
     for p in learning:
         p.requires_grad_(True)
-    run = Run(args.out, {"model": model, "reader": reader}, args.rate, args.steps)
+    # Alignment is told of every token what to say, fine-tuning of few.
+    muon = args.stage == "alignment"
+    run = Run(args.out, {"model": model, "reader": reader}, args.rate, args.steps, muon)
     counts = {"short": args.short, "medium": args.medium, "long": args.long}
     pieces = {name: Pieces(args.data, args.maker, name) for name, n in counts.items() if n}
     before = torch.tensor(language.before)
@@ -79,27 +83,29 @@ def main():
     while run.step < args.steps:
         chance = random.Random(run.step * count + rank)
         late = args.stage == "sft" and run.step > args.steps // 2
-        weights = {"short": 0.75, "medium": 0.2 * late, "long": 0.05 * late}
+        shares = {"short": 0.75, "medium": 0.2 * late, "long": 0.05 * late}
         total, distance, tokens, right, answers = 0.0, 0.0, 0, 0, 0
         for _ in range(args.batch):
-            length = chance.choices(list(pieces), [weights[name] for name in pieces])[0]
+            length = chance.choices(list(pieces), [shares[name] for name in pieces])[0]
             piece, mel = pieces[length][chance.randrange(counts[length])]
             rows = torch.from_numpy(score(piece))
-            audio = hear(model, mel, len(rows), chance, args.stage == "sft")
+            audio = hear(model, mel, len(rows), late, chance)
             x = torch.cat([model.language_model.embed(before), audio])
             kept = model.language_model.prefix(x, torch.arange(len(x)))
             questions = chance.sample(piece["questions"], len(piece["questions"]))
             loss, n, good, asked = answer_loss(model.language_model, language, kept, len(x), questions, chance)
             objective = loss / 100
             if args.stage == "alignment":
-                # What the decoder learned to read is known, so it is also said what to write.
+                # What the decoder learned to read is known, so it is also said what to write; most of all where
+                # something happens, which is seldom.
                 wanted = reader(rows, model.language_model.model.embed_tokens.weight)
-                far = (audio - wanted).square().mean() / wanted.square().mean()
+                weight = 1 + 4 * rows[:, HAPPENS].amax(1, keepdim=True)
+                far = (weight * (audio - wanted).square()).mean() / (weight * wanted.square()).mean()
                 objective = objective + far
                 distance += float(far.detach()) / args.batch
             (objective / args.batch).backward()
             total, tokens, right, answers = total + loss.item(), tokens + n, right + good, answers + asked
-        run.update(total / tokens, {"right": right / answers} | ({"distance": distance} if distance else {}))
+        run.update({"loss": total / tokens, "right": right / answers} | ({"distance": distance} if distance else {}))
 
 
 if __name__ == "__main__":
