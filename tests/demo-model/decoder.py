@@ -11,16 +11,14 @@ import torch
 from tokenizers import Tokenizer
 
 from data import Pieces
-from drills import HARDEST, drill
-from language import Language, Reader, answer_loss
+from drills import EXERCISES, drill
+from language import LONG_ANSWERS, Language, Reader, answer_loss
 from model import RATE, LanguageModel, config
 from run import Run, arguments
 from scores import EVENTS, LAYOUT, score
 
 # Of the pieces, by length; short ones come first.
 SHARES = {"short": 0.6, "medium": 0.25, "long": 0.15}
-# Questions whose answers are long come later.
-LATE = ["description", "progression", "structure"]
 
 
 def spoiled(rows, said, chance, generator):
@@ -70,16 +68,16 @@ def main():
     pieces = {name: Pieces(args.data, args.maker, name, heard=False) for name in SHARES}
     before = torch.tensor(language.before)
 
-    hardest, known = 0, 0.0
+    exercise, known = 0, 0.0
     while run.step < args.steps:
         chance = random.Random(run.step)
         if run.step < args.drills:
-            loss, right = drill(model, reader, language, chance, 8 * args.batch, hardest)
+            loss, right = drill(model, reader, language, chance, 8 * args.batch, EXERCISES[exercise])
             loss.backward()
-            # Harder ones when these are known; too early, none are ever learned.
+            # The next one when this one is known; too early, none is ever learned.
             known += 0.1 * (right - known)
-            if known > 0.8 and hardest < HARDEST:
-                hardest, known = hardest + 1, 0.0
+            if known > 0.9 and exercise < len(EXERCISES) - 1:
+                exercise, known = exercise + 1, 0.0
             run.update({"loss": loss.item(), "right": right})
             continue
         generator = torch.Generator().manual_seed(run.step)
@@ -89,7 +87,7 @@ def main():
             length = "short" if progress < 0.5 else chance.choices(list(SHARES), SHARES.values())[0]
             # Twice as many as are ever heard.
             piece, _ = pieces[length][chance.randrange(12_000 if length == "short" else 3_000)]
-            asked = [q for q in piece["questions"] if progress > 0.3 or q["category"] not in LATE]
+            asked = [q for q in piece["questions"] if progress > 0.3 or q["category"] not in LONG_ANSWERS]
             rows = torch.from_numpy(score(piece))
             kept_rows = noted(piece, len(rows), max(0.0, (progress - 0.3) / 0.7), chance)
             heard = spoiled(rows[kept_rows], min(1.0, 0.5 + progress), chance, generator)

@@ -22,6 +22,8 @@ TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 IGNORED = -100
+# Questions whose answers are long come later in each stage: they take the most and teach the least.
+LONG_ANSWERS = ["description", "progression", "structure"]
 LONGEST = 300
 # Periods in seconds of the waves that times begin as.
 PERIODS = [3, 5, 8, 16, 32, 64, 128, 256, 512]

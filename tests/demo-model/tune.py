@@ -2,7 +2,7 @@
 
 `alignment`: the decoder and the experts stay as they are; fusion and projector learn to say what was heard in
 embeddings that the decoder can read, from short pieces. `sft`: everything learns, first without the experts, which
-cost the most and know the most, from short pieces and then from longer ones too.
+cost the most and know the most, from short pieces and answers, then from longer ones too.
 
 To use two cores: `torchrun --nproc-per-node 2 tune.py ...`.
 """
@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from data import Pieces
 from export import read_weights
-from language import Language, Reader, answer_loss
+from language import LONG_ANSWERS, Language, Reader, answer_loss
 from model import Gamma, config
 from run import Run, arguments, count_arguments, start_workers
 from scores import COLUMNS, EVENTS, LAYOUT, score
@@ -92,7 +92,8 @@ def main():
             audio = hear(model, mel, len(rows), late, chance)
             x = torch.cat([model.language_model.embed(before), audio])
             kept = model.language_model.prefix(x, torch.arange(len(x)))
-            questions = chance.sample(piece["questions"], len(piece["questions"]))
+            questions = [q for q in piece["questions"] if late or q["category"] not in LONG_ANSWERS]
+            chance.shuffle(questions)
             loss, n, good, asked = answer_loss(model.language_model, language, kept, len(x), questions, chance)
             objective = loss / 100
             if args.stage == "alignment":
