@@ -21,6 +21,14 @@ def read_weights(folder):
     return {name: t.float() for name, t in load_file(Path(folder) / "model.safetensors").items()}
 
 
+def read_expert(experts, name):
+    """One of the experts', from a folder of their runs or a file of both."""
+    if Path(experts).is_dir():
+        return torch.load(f"{experts}/{name}/checkpoint.pt", weights_only=True)["expert"]
+    first = f"{name}_expert."
+    return {key.removeprefix(first): t.float() for key, t in load_file(experts).items() if key.startswith(first)}
+
+
 def write_json(path, value):
     path.write_text(json.dumps(value, indent=1) + "\n")
 

@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer
 
 from data import Pieces
-from export import read_weights
+from export import read_expert, read_weights
 from language import LONG_ANSWERS, Language, Reader, answer_loss
 from model import Gamma, config
 from run import Run, arguments, count_arguments, start_workers
@@ -41,8 +41,7 @@ def hear(model, mel, n, trained, chance=None):
 def begin(model, reader, experts, decoder):
     """Loads what was trained apart."""
     for name in ("temporal", "global"):
-        state = torch.load(f"{experts}/{name}/checkpoint.pt", weights_only=True)["expert"]
-        getattr(model, f"{name}_expert").load_state_dict(state)
+        getattr(model, f"{name}_expert").load_state_dict(read_expert(experts, name))
     state = torch.load(f"{decoder}/checkpoint.pt", weights_only=True)
     model.language_model.load_state_dict(state["model"])
     reader.load_state_dict(state["reader"])
@@ -53,7 +52,7 @@ def main():
     count_arguments(parser)
     parser.add_argument("stage", choices=["alignment", "sft"])
     parser.add_argument("--tokenizer", required=True)
-    parser.add_argument("--experts", help="folder of the experts' runs, for alignment")
+    parser.add_argument("--experts", help="folder of the experts' runs, or a file of both, for alignment")
     parser.add_argument("--decoder", help="the decoder's run, for alignment")
     parser.add_argument("--begin-as", help="alignment's run or a checkpoint directory, for sft")
     args = parser.parse_args()
