@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn answers(engine: &Engine, draw: &Draw) -> Result<Value, Box<dyn Error>> {
     let mut running: Vec<Vec<Generation>> = Vec::new();
     // Answer `i` to a prompt has the seed `i` further on.
-    let mut seeds = (draw.seed..).step_by(draw.answers);
+    let mut seeds = (draw.seed..).step_by(draw.answers.max(1));
     for song in &draw.songs {
         let piece = Piece::new(song.seed, Split::Train, song.length.0, song.length.1);
         let samples: Arc<[f32]> = render(&piece).into();

@@ -157,7 +157,7 @@ fn idle(engine: &Engine) {
 
 #[test]
 fn requests_in_company_have_the_bits_that_they_have_alone() {
-    traces(&small(), 0..80, 4, 40);
+    traces(&small(), 0..200, 4, 40);
 }
 
 #[test]

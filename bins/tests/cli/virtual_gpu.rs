@@ -32,8 +32,8 @@ fn verify_counts_what_kernels_do_against_their_contracts() {
     let report = run_json.json();
     let description = report["description"].as_str().unwrap();
     assert!(description.contains("NVRTC 13.0"), "{description}");
-    let cases = report["cases"].as_array().unwrap().len();
-    assert_eq!(cases, on_host["cases"].as_array().unwrap().len());
+    let on_host = on_host["cases"].as_array().unwrap();
+    assert_eq!(report["cases"].as_array().unwrap().len(), on_host.len());
     // Every element is read or written once, sixteen bytes a lane.
     let pool = counters(&report, "avg_pool", "1500x64 of 64 to 750");
     let bytes = (1500 + 750) * 64 * 4;
@@ -64,6 +64,10 @@ fn verify_counts_what_kernels_do_against_their_contracts() {
     let run_text = run(&home, OLDEST, line);
     let text = run_text.text();
     assert_eq!(run_text.code, Some(0), "{text}{}", run_text.stderr);
+    for case in on_host {
+        let name = format!("  {}", case["case"].as_str().unwrap());
+        assert!(text.lines().any(|row| row.starts_with(&name)), "{name}");
+    }
     let row = text
         .lines()
         .find(|row| row.starts_with("  1500x64 of 64 to 750"));
