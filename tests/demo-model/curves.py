@@ -29,7 +29,7 @@ def main():
     for run, (losses, shares) in zip(args.runs, axes, strict=True):
         lines = [json.loads(line) for line in (Path(run) / "log.jsonl").read_text().splitlines()]
         width = max(1, len(lines) // 40)
-        for name in lines[0]:
+        for name in dict.fromkeys(name for line in lines for name in line):
             if name in ("step", "seconds", "norm"):
                 continue
             values = smooth([line.get(name, np.nan) for line in lines], width)

@@ -2,6 +2,8 @@
 
 This stands for a language model's pretraining. A row of the score, with chance errors, becomes an embedding; the
 prefix has some of them, at the positions that audio tokens would have: first few, later many.
+
+To use two cores: `torchrun --nproc-per-node 2 decoder.py ...`.
 """
 
 import random
@@ -14,7 +16,7 @@ from data import Pieces
 from drills import EXERCISES, drill
 from language import LONG_ANSWERS, Language, Reader, answer_loss
 from model import RATE, LanguageModel, config
-from run import Run, arguments
+from run import Run, arguments, mean, start_workers
 from scores import EVENTS, LAYOUT, score
 
 # Of the pieces, by length; short ones come first.
@@ -57,12 +59,12 @@ def main():
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--drills", type=int, default=1000, help="steps before there are songs")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    rank, workers = start_workers(args.threads)
     torch.manual_seed(1)
 
     language = Language(Tokenizer.from_file(args.tokenizer))
     model = LanguageModel(config(language.size, language.audio)["text_config"])
-    language.order_times(model.model.embed_tokens.weight)
+    language.order(model.model.embed_tokens.weight)
     reader = Reader(language, model.c["hidden_size"])
     run = Run(args.out, {"model": model, "reader": reader}, args.rate, args.steps)
     pieces = {name: Pieces(args.data, args.maker, name, heard=False) for name in SHARES}
@@ -70,17 +72,22 @@ def main():
 
     exercise, known = 0, 0.0
     while run.step < args.steps:
-        chance = random.Random(run.step)
-        if run.step < args.drills:
-            loss, right = drill(model, reader, language, chance, 8 * args.batch, EXERCISES[exercise])
+        chance = random.Random(run.step * workers + rank)
+        # Every fourth step is of what came before; the same in all processes.
+        drilling = run.step < args.drills
+        review = run.step % 4 == 0 and (exercise or not drilling)
+        if drilling or review:
+            met = exercise if drilling else len(EXERCISES)
+            done = EXERCISES[run.step // 4 % met if review else exercise]
+            loss, right = drill(model, reader, language, chance, 64 * args.batch, done)
             loss.backward()
             # The next one when this one is known; too early, none is ever learned.
-            known += 0.1 * (right - known)
-            if known > 0.9 and exercise < len(EXERCISES) - 1:
+            known += 0.0 if review else 0.1 * (mean(right) - known)
+            if known > 0.8 and exercise < len(EXERCISES) - 1:
                 exercise, known = exercise + 1, 0.0
-            run.update({"loss": loss.item(), "right": right})
+            run.update({"loss in drills": loss.item(), "right in drills": right})
             continue
-        generator = torch.Generator().manual_seed(run.step)
+        generator = torch.Generator().manual_seed(run.step * workers + rank)
         progress = (run.step - args.drills) / (args.steps - args.drills)
         loss_sum, tokens, right, answers = 0.0, 0, 0, 0
         for _ in range(args.batch):

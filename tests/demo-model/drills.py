@@ -9,10 +9,19 @@ from language import IGNORED, write_time
 from model import RATE
 from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, PITCHES, WINDOW
 
-ROWS = 10
-# In turn: when instruments come in, what holds at a time, all facts, questions about them, questions with options.
-EXERCISES = ["entries", "what", "all", "questions", "options"]
-QUESTIONS = 12
+# In turn, with so many rows: when instruments come in, when anything happens, what holds at a time, all facts, questions
+# about them, questions with options. Of two rows, looking at the wrong one is right half of the time, and the way to the
+# right one short.
+EXERCISES = [
+    ("entries", 10),
+    ("events", 10),
+    ("what", 2),
+    ("what", 4),
+    ("what", 10),
+    ("all", 10),
+    ("questions", 10),
+    ("options", 10),
+]
 
 
 def place(rows, seconds):
@@ -26,19 +35,20 @@ def place(rows, seconds):
 
 def facts(chance, times, exercise):
     """Rows and columns that hold, and of each fact a question, what comes before the answer, the answer, and wrong ones."""
-    marked, asked = [], []
+    marked, asked = [], {kind: [] for kind in ("enter", "leave", "climax", "start", "part", "chord")}
+    count = len(times)
 
     def hold(row, name, i=0):
         marked.append((row, LAYOUT[name].start + i))
 
     def other_times(row):
         anywhere = [write_time(second) for second in chance.sample(range(WINDOW), 6)]
-        return [time for time in chance.sample(times, 2) + anywhere if time != times[row]]
+        return [time for time in chance.sample(times, min(2, count)) + anywhere if time != times[row]]
 
     def event(question, before, name, i=0):
-        row = chance.randrange(ROWS)
+        row = chance.randrange(count)
         hold(row, name, i)
-        asked.append((question, f"{before} at ", times[row], other_times(row)))
+        asked[name].append((question, f"{before} at ", times[row], other_times(row)))
 
     if exercise != "what":
         for i, name in enumerate(INSTRUMENTS):
@@ -49,74 +59,62 @@ def facts(chance, times, exercise):
     if exercise not in ("entries", "what"):
         event("When is it loudest?", "The climax is", "climax")
     if exercise != "entries":
-        kinds = chance.sample(KINDS, len(KINDS)) + chance.choices(KINDS, k=ROWS - len(KINDS))
-        rows = chance.sample(range(ROWS), ROWS)
-        for i, (row, name) in enumerate(zip(rows, kinds, strict=True)):
-            hold(row, "section", KINDS.index(name))
+        kinds = chance.sample(KINDS, len(KINDS)) + chance.choices(KINDS, k=count)
+        chords = [f"{pitch} {mode}" for pitch in PITCHES for mode in ("major", "minor")]
+        for i, row in enumerate(chance.sample(range(count), count)):
+            hold(row, "section", KINDS.index(kinds[i]))
             if i < len(KINDS):
                 hold(row, "boundary")
-                if exercise != "what":
-                    asked.append((f"When does the {name} start?", f"The {name} starts at ", times[row], other_times(row)))
-            if exercise == "what" or i % 2:
-                asked.append((f"What part of the song is at {times[row]}?", "The ", name, [k for k in KINDS if k != name]))
-        chords = [f"{pitch} {mode}" for pitch in PITCHES for mode in ("major", "minor")]
-        for row in range(ROWS):
+                start = f"When does the {kinds[i]} start?", f"The {kinds[i]} starts at ", times[row], other_times(row)
+                asked["start"].append(start)
             chord = chance.choice(chords)
             pitch, mode = chord.split()
             hold(row, "root", PITCHES.index(pitch))
             if mode == "minor":
                 hold(row, "minor")
-            if exercise == "what" or row % 2:
-                asked.append((f"What is the chord at {times[row]}?", "", chord, [other for other in chords if other != chord]))
-    chance.shuffle(asked)
-    return marked, asked
+            part = f"What part of the song is at {times[row]}?", "The ", kinds[i], [k for k in KINDS if k != kinds[i]]
+            asked["part"].append(part)
+            harmony = f"What is the chord at {times[row]}?", "", chord, [other for other in chords if other != chord]
+            asked["chord"].append(harmony)
+    kinds = {"entries": ["enter"], "events": ["enter", "leave", "climax", "start"], "what": ["part", "chord"]}
+    return marked, [asked[kind] for kind in kinds.get(exercise, asked)]
 
 
-def statements(language, asked):
-    """Tokens, and those of answers: what is asked next is not to be known, so it does not count."""
-    tokens, targets = [], []
-    for question, before, answer, _ in asked:
-        words = language.encode(before if before.endswith(" at ") else question + before)
-        answer, end = language.encode(answer), language.encode(".")
-        tokens += words + answer + end
-        targets += [IGNORED] * len(words) + answer + [IGNORED] * len(end)
-    return tokens, targets
-
-
-def conversation(language, chance, asked, choices):
-    """As [`statements`], of some questions with their replies, a share of them with options."""
-    turns = []
-    for question, before, answer, wrong in asked[:QUESTIONS]:
-        if chance.random() < choices:
-            options = [answer, *chance.sample(sorted(set(wrong)), 3)]
-            chance.shuffle(options)
-            listed = "".join(f"\n({letter}) {option}" for letter, option in zip("ABCD", options, strict=True))
-            turns.append({"prompt": question + listed, "reply": f"{answer} ({'ABCD'[options.index(answer)]})"})
-        else:
-            turns.append({"prompt": question, "reply": f"{before}{answer}."})
-    return language.segment(turns)
+def statement(language, question, before, answer):
+    """Tokens, and those of the answer."""
+    words = language.encode(before if before.endswith(" at ") else question + before)
+    answer, end = language.encode(answer), language.encode(".")
+    return words + answer + end, [IGNORED] * len(words) + answer + [IGNORED] * len(end)
 
 
 def drill(model, reader, language, chance, batch, exercise):
-    """The mean loss of answers over a batch, and the share of their tokens that are right."""
-    # The same places in all examples, so that positions are too.
-    seconds = sorted(chance.sample(range(WINDOW), ROWS))
-    seconds = [min(second + chance.uniform(-0.4, 0.4), WINDOW - 0.6) if second else 0.2 for second in seconds]
-    times = [write_time(round(second)) for second in seconds]
-    rows = torch.zeros(batch, ROWS, COLUMNS)
+    """The mean loss of answers over a batch, and the share of their tokens that are right.
+
+    Of each example one fact is asked for: of several, the last could be told from what was said of the others.
+    """
+    exercise, count = exercise
+    rows = torch.zeros(batch, count, COLUMNS)
+    places = torch.zeros(batch, 1, count, dtype=torch.long)
     texts = []
-    for example in rows:
-        place(example, seconds)
-        marked, asked = facts(chance, times, exercise)
+    for i in range(batch):
+        seconds = sorted(chance.sample(range(WINDOW), count))
+        seconds = [min(second + chance.uniform(-0.4, 0.4), WINDOW - 0.6) if second else 0.2 for second in seconds]
+        place(rows[i], seconds)
+        places[i] = torch.tensor([int(second * RATE) for second in seconds])
+        marked, asked = facts(chance, [write_time(round(second)) for second in seconds], exercise)
         for row, column in marked:
-            example[row, column] = 1
-        match exercise:
-            case "questions":
-                texts.append(conversation(language, chance, asked, 0))
-            case "options":
-                texts.append(conversation(language, chance, asked, 0.8))
-            case _:
-                texts.append(statements(language, asked))
+            rows[i, row, column] = 1
+        question, before, answer, wrong = chance.choice(chance.choice(asked))
+        if exercise == "options" and chance.random() < 0.8:
+            options = [answer, *chance.sample(sorted(set(wrong)), 3)]
+            chance.shuffle(options)
+            listed = "".join(f"\n({letter}) {option}" for letter, option in zip("ABCD", options, strict=True))
+            reply = f"{answer} ({'ABCD'[options.index(answer)]})"
+            texts.append(language.segment([{"prompt": question + listed, "reply": reply}]))
+        elif exercise in ("questions", "options"):
+            texts.append(language.segment([{"prompt": question, "reply": f"{before}{answer}."}]))
+        else:
+            texts.append(statement(language, question, before, answer))
     longest = max(len(tokens) for tokens, _ in texts)
     ids = torch.tensor([tokens + [language.end] * (longest - len(tokens)) for tokens, _ in texts])
     targets = torch.tensor([answers[1:] + [IGNORED] * (longest - len(answers) + 1) for _, answers in texts])
@@ -130,8 +128,8 @@ def drill(model, reader, language, chance, batch, exercise):
         1,
     )
     behind = len(before) + WINDOW * RATE
-    places = len(before) + (torch.tensor(seconds) * RATE).long()
-    hidden = model.hidden(x, torch.cat([torch.arange(len(before)), places, behind + torch.arange(longest)]))
+    first, last = (torch.arange(n).expand(batch, 1, -1) for n in (len(before), longest))
+    hidden = model.hidden(x, torch.cat([first, len(before) + places, behind + last], -1))
     known = targets != IGNORED
     logits = model.logits(hidden[:, -longest:][known])
     loss = torch.nn.functional.cross_entropy(logits, targets[known])

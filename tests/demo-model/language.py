@@ -26,7 +26,7 @@ IGNORED = -100
 LONG_ANSWERS = ["description", "progression", "structure"]
 LONGEST = 300
 # Periods in seconds of the waves that times begin as.
-PERIODS = [3, 5, 8, 16, 32, 64, 128, 256, 512]
+PERIODS = [2, 3, 4, 5, 7, 11, 16, 30, 64]
 
 
 def write_time(second):
@@ -63,21 +63,25 @@ class Language:
         self.turn = self.encode(END + ASSISTANT)
         self.next = self.encode(USER)
         self.size = tokenizer.get_vocab_size()
+        self.letters = [[self.encode(form.format(letter))[0] for form in ("\n({}) ", " ({})")] for letter in "ABCD"]
 
     def encode(self, text):
         return self.tokenizer.encode(text).ids
 
     @torch.no_grad()
-    def order_times(self, embeddings):
-        """Lets embeddings of times `[vocabulary, D]` begin as waves, so that what is learned of one holds for all.
+    def order(self, embeddings):
+        """Lets embeddings `[vocabulary, D]` of times begin as waves, so that what is learned of one holds for all.
 
-        Hundreds of independent words would each have to be learned, from the few songs where it is an answer.
+        Hundreds of independent words would each have to be learned, from the few songs where it is an answer. An option's
+        letter is the same before the option and behind the answer.
         """
         ids = [self.tokenizer.token_to_id(write_time(second)) for second in range(LONGEST + 1)]
         turns = 2 * torch.pi * torch.arange(LONGEST + 1)[:, None] / torch.tensor(PERIODS)
         waves = torch.cat([turns.cos(), turns.sin()], 1) / len(PERIODS) ** 0.5
         places = torch.linalg.qr(torch.randn(embeddings.shape[1], waves.shape[1]))[0].T
         embeddings[ids] = embeddings.std() * embeddings.shape[1] ** 0.5 * (waves @ places)
+        for forms in self.letters:
+            embeddings[forms] = embeddings[forms[0]]
 
     def segment(self, questions):
         """Tokens behind the clip, and the same with what is not an answer ignored: of a conversation, in turn."""
@@ -115,25 +119,32 @@ class Reader(torch.nn.Module):
 
     def __init__(self, language, width):
         super().__init__()
-        words = [[write_time(second)] for second in range(WINDOW)]
-        words += [[kind, f"{kind} "] for kind in KINDS] + [[]]
-        words += 3 * [[name, f"{name} "] for name in INSTRUMENTS]
-        words += [[f"{pitch} "] for pitch in PITCHES] + [["minor"]] + [[]]
-        words += [[name, f"{name} "] for name in INSTRUMENTS] + [[tempo, f"{tempo} "] for tempo in TEMPOS]
-        words += 12 * [[]] + [[mode, f"{mode} "] for mode in MODES] + [[str(count)] for count in range(9)]
+
+        def each(names, *more):
+            return [[[name, f"{name} "], *more] for name in names]
+
+        words = [[[write_time(second)]] for second in range(WINDOW)]
+        words += each(KINDS) + [[["start", "starts "]]]
+        words += each(INSTRUMENTS) + each(INSTRUMENTS, ["come ", "comes "]) + each(INSTRUMENTS, ["drop ", "drops "])
+        words += [[[f"{pitch} "]] for pitch in PITCHES] + [[["minor"]]] + [[["loudest", "climax "]]]
+        words += each(INSTRUMENTS) + each(TEMPOS) + 12 * [[]] + each(MODES) + [[[str(count)]] for count in range(9)]
         assert len(words) == COLUMNS
         shares = torch.zeros(COLUMNS, language.size)
-        for column, forms in enumerate(words):
-            ids = [i for form in forms for i in language.encode(form)]
-            for i in ids:
-                shares[column, i] += 1 / len(ids)
+        for column, said in enumerate(words):
+            for forms in said:
+                ids = [i for form in forms for i in language.encode(form)]
+                for i in ids:
+                    shares[column, i] += 1 / len(ids)
+        # What is asked for most must be heard among all else.
+        shares[LAYOUT["second"]] *= 2
         self.register_buffer("shares", shares, persistent=False)
-        self.marks = torch.nn.Parameter(0.05 * torch.randn(COLUMNS, width))
+        self.marks = torch.nn.Parameter(0.01 * torch.randn(COLUMNS, width))
         # A time is a time.
         self.marks.data[LAYOUT["second"]] = 0
 
     def forward(self, rows, embeddings):
-        return rows @ (self.shares @ embeddings + self.marks)
+        # Words grow while they are learned; marks are to keep up.
+        return rows @ (self.shares @ embeddings + 3 * self.marks)
 
 
 def answer_loss(model, language, kept, first, questions, chance):

@@ -193,12 +193,9 @@ class DecoderAttention(nn.Module):
         self.q_norm = RMSNorm(dim, c["rms_norm_eps"])
         self.k_norm = RMSNorm(dim, c["rms_norm_eps"])
         self.scale = dim**-0.5
-        # Pairs that hardly turn over the positions of a song find what is looked for wherever it is.
-        # With norms of one, such a product is too small to single out one of a hundred rows, and weights grow slowly.
-        half = torch.arange(dim // 2)
-        slow = c["rope_theta"] ** (-2 * half / dim) * TOKENS < 4
+        # With norms of one, a product is too small to single out one of a hundred rows, and weights grow slowly.
         for norm in (self.q_norm, self.k_norm):
-            norm.weight.data[torch.cat([slow, slow])] = 2.0
+            norm.weight.data[:] = 2.0
 
     def qkv(self, x, rotary):
         q = rotary(self.q_norm(heads(self.q_proj(x), self.n)))
@@ -284,6 +281,17 @@ class LanguageModel(nn.Module):
                 deep = name.endswith(("o_proj.weight", "down_proj.weight"))
                 std = 0.05 if "embed" in name else p.shape[1] ** -0.5
                 nn.init.normal_(p, std=std / (2 * c["num_hidden_layers"]) ** 0.5 if deep else std)
+        # The first head of each group begins by looking for what is like itself but far away, and all by saying what they
+        # see. Pairs that hardly turn over the positions of a song find the like, the others keep from what is near.
+        half = torch.arange(c["head_dim"] // 2)
+        slow = c["rope_theta"] ** (-2 * half / c["head_dim"]) * TOKENS < 4
+        sign = torch.where(torch.cat([slow, slow]), 1.0, -1.0)[:, None]
+        for layer in self.model.layers:
+            a = layer.self_attn
+            q = a.q_proj.weight.data.unflatten(0, (a.kv, a.n // a.kv, -1))
+            q[:, 0] = sign * a.k_proj.weight.data.unflatten(0, (a.kv, -1))
+            v = a.v_proj.weight.data.unflatten(0, (a.kv, 1, -1)).expand(-1, a.n // a.kv, -1, -1)
+            a.o_proj.weight.data = v.flatten(0, 2).T / (2 * c["num_hidden_layers"]) ** 0.5
 
     def embed(self, tokens):
         return self.model.embed_tokens(tokens)
@@ -298,7 +306,7 @@ class LanguageModel(nn.Module):
         return kept
 
     def hidden(self, x, positions):
-        """Hidden states `[B, P, D]` of embeddings `[B, P, D]` by themselves."""
+        """Hidden states `[B, P, D]` of embeddings `[B, P, D]` at positions `[B, 1, P]` by themselves."""
         rotary = Rotary(self.c, positions)
         for layer in self.model.layers:
             x, _, _ = layer.prefix(x, rotary)

@@ -44,6 +44,15 @@ def start_workers(threads):
     return 0, 1
 
 
+def mean(value):
+    """A number averaged over workers."""
+    if not workers.is_initialized():
+        return value
+    total = torch.tensor(float(value))
+    workers.all_reduce(total)
+    return float(total) / workers.get_world_size()
+
+
 class Run:
     """A stage: parameters under training, their optimisers, a log, a checkpoint every so often.
 
