@@ -20,7 +20,8 @@ EXERCISES = [
     ("what", 10),
     ("all", 10),
     ("questions", 10),
-    ("options", 10),
+    ("two options", 10),
+    ("four options", 10),
 ]
 
 
@@ -88,7 +89,7 @@ def statement(language, question, before, answer):
 
 
 def drill(model, reader, language, chance, batch, exercise):
-    """The mean loss of answers over a batch, and the share of their tokens that are right.
+    """The mean loss of answers over a batch, and the share of them that are right throughout.
 
     Of each example one fact is asked for: of several, the last could be told from what was said of the others.
     """
@@ -105,13 +106,13 @@ def drill(model, reader, language, chance, batch, exercise):
         for row, column in marked:
             rows[i, row, column] = 1
         question, before, answer, wrong = chance.choice(chance.choice(asked))
-        if exercise == "options" and chance.random() < 0.8:
-            options = [answer, *chance.sample(sorted(set(wrong)), 3)]
+        if "options" in exercise and chance.random() < 0.8:
+            options = [answer, *chance.sample(sorted(set(wrong)), 1 if exercise == "two options" else 3)]
             chance.shuffle(options)
-            listed = "".join(f"\n({letter}) {option}" for letter, option in zip("ABCD", options, strict=True))
+            listed = "".join(f"\n({letter}) {option}" for letter, option in zip("ABCD", options, strict=False))
             reply = f"{answer} ({'ABCD'[options.index(answer)]})"
             texts.append(language.segment([{"prompt": question + listed, "reply": reply}]))
-        elif exercise in ("questions", "options"):
+        elif exercise == "questions" or "options" in exercise:
             texts.append(language.segment([{"prompt": question, "reply": f"{before}{answer}."}]))
         else:
             texts.append(statement(language, question, before, answer))
@@ -133,5 +134,6 @@ def drill(model, reader, language, chance, batch, exercise):
     known = targets != IGNORED
     logits = model.logits(hidden[:, -longest:][known])
     loss = torch.nn.functional.cross_entropy(logits, targets[known])
-    right = (logits.argmax(-1) == targets[known]).float().mean()
-    return loss, float(right)
+    wrong = torch.zeros_like(known)
+    wrong[known] = logits.argmax(-1) != targets[known]
+    return loss, 1 - float(wrong.any(1).float().mean())
