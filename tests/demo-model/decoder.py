@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from data import Pieces
 from drills import EXERCISES, drill
-from language import LONG_ANSWERS, Language, Reader, answer_loss
+from language import Language, Reader, answer_loss, chosen
 from model import RATE, LanguageModel, config
 from run import Run, arguments, mean, start_workers
 from scores import EVENTS, LAYOUT, score
@@ -94,7 +94,7 @@ def main():
             length = "short" if progress < 0.5 else chance.choices(list(SHARES), SHARES.values())[0]
             # Twice as many as are ever heard.
             piece, _ = pieces[length][chance.randrange(12_000 if length == "short" else 3_000)]
-            asked = [q for q in piece["questions"] if progress > 0.3 or q["category"] not in LONG_ANSWERS]
+            asked = chosen(piece["questions"], chance, progress > 0.3)
             rows = torch.from_numpy(score(piece))
             kept_rows = noted(piece, len(rows), max(0.0, (progress - 0.3) / 0.7), chance)
             heard = spoiled(rows[kept_rows], min(1.0, 0.5 + progress), chance, generator)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, WINDOW
+from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, WINDOW, beats_class
 
 USER, ASSISTANT, END, AUDIO = "<|user|>", "<|assistant|>", "<|end|>", "<|audio|>"
 # A time, a number and an option's letter are a token each. Words keep the space behind them, so that times need none before.
@@ -22,8 +22,9 @@ TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 IGNORED = -100
-# Questions whose answers are long come later in each stage: they take the most and teach the least.
+# Questions whose answers are long come later in each stage, and not all: they take the most and teach the least.
 LONG_ANSWERS = ["description", "progression", "structure"]
+LONG_SHARE = 0.25
 LONGEST = 300
 # Periods in seconds of the waves that times begin as.
 PERIODS = [2, 3, 4, 5, 7, 11, 16, 30, 64]
@@ -81,7 +82,7 @@ class Language:
         places = torch.linalg.qr(torch.randn(embeddings.shape[1], waves.shape[1]))[0].T
         embeddings[ids] = embeddings.std() * embeddings.shape[1] ** 0.5 * (waves @ places)
         for forms in self.letters:
-            embeddings[forms] = embeddings[forms[0]]
+            embeddings[forms] = embeddings[forms[0]].clone()
 
     def segment(self, questions):
         """Tokens behind the clip, and the same with what is not an answer ignored: of a conversation, in turn."""
@@ -127,7 +128,8 @@ class Reader(torch.nn.Module):
         words += each(KINDS) + [[["start", "starts "]]]
         words += each(INSTRUMENTS) + each(INSTRUMENTS, ["come ", "comes "]) + each(INSTRUMENTS, ["drop ", "drops "])
         words += [[[f"{pitch} "]] for pitch in PITCHES] + [[["minor"]]] + [[["loudest", "climax "]]]
-        words += each(INSTRUMENTS) + each(TEMPOS) + 12 * [[]] + each(MODES) + [[[str(count)]] for count in range(9)]
+        rates = [[[str(bpm) for bpm in range(60, 180, 5) if beats_class(bpm) == i]] for i in range(12)]
+        words += each(INSTRUMENTS) + each(TEMPOS) + rates + each(MODES) + [[[str(count)]] for count in range(9)]
         assert len(words) == COLUMNS
         shares = torch.zeros(COLUMNS, language.size)
         for column, said in enumerate(words):
@@ -145,6 +147,13 @@ class Reader(torch.nn.Module):
     def forward(self, rows, embeddings):
         # Words grow while they are learned; marks are to keep up.
         return rows @ (self.shares @ embeddings + 3 * self.marks)
+
+
+def chosen(questions, chance, late):
+    """Those to be asked of a piece, in any order."""
+    short = [q for q in questions if q["category"] not in LONG_ANSWERS]
+    long = [q for q in questions if q["category"] in LONG_ANSWERS and late and chance.random() < LONG_SHARE]
+    return chance.sample(short + long, len(short + long))
 
 
 def answer_loss(model, language, kept, first, questions, chance):

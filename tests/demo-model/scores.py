@@ -62,6 +62,11 @@ def beats(piece):
     return np.stack(out, 1).astype(np.float32)
 
 
+def beats_class(bpm):
+    """Of beats a minute, the column."""
+    return min(11, int((bpm - 60) / 9))
+
+
 def bump(times, at, width):
     return np.exp(-0.5 * ((times - at) / width) ** 2)
 
@@ -111,7 +116,7 @@ def whole(piece, rows, first):
     out = np.zeros(COLUMNS, np.float32)
     out[LAYOUT["presence"]] = rows[:, LAYOUT["active"]].max(0)
     out[LAYOUT["tempo"].start + TEMPOS.index(piece["tempo"])] = 1
-    out[LAYOUT["beats"].start + min(11, int((piece["bpm"] - 60) / 9))] = 1
+    out[LAYOUT["beats"].start + beats_class(piece["bpm"])] = 1
     out[LAYOUT["mode"].start + MODES.index(piece["mode"])] = 1
     starts = sum(first <= s["start"] < first + len(rows) / RATE for s in piece["sections"])
     out[LAYOUT["count"].start + min(starts, 8)] = 1

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from data import Pieces
 from export import read_expert, read_weights
-from language import LONG_ANSWERS, Language, Reader, answer_loss
+from language import Language, Reader, answer_loss, chosen
 from model import Gamma, config
 from run import Run, arguments, count_arguments, start_workers
 from scores import COLUMNS, EVENTS, LAYOUT, score
@@ -97,8 +97,7 @@ def main():
                 places = places[torch.rand(len(rows)) < KEPT]
             x = torch.cat([model.language_model.embed(before), audio[places]])
             kept = model.language_model.prefix(x, torch.cat([torch.arange(len(before)), len(before) + places]))
-            questions = [q for q in piece["questions"] if late or q["category"] not in LONG_ANSWERS]
-            chance.shuffle(questions)
+            questions = chosen(piece["questions"], chance, late)
             first = len(before) + len(rows)
             loss, n, good, asked = answer_loss(model.language_model, language, kept, first, questions, chance)
             objective = loss / 100
