@@ -7,22 +7,25 @@ import torch
 
 from language import IGNORED, write_time
 from model import RATE
-from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, PITCHES, WINDOW
+from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, WINDOW
 
-# In turn, with so many rows: when instruments come in, when anything happens, what holds at a time, all facts, questions
-# about them, questions with options. Of two rows, looking at the wrong one is right half of the time, and the way to the
-# right one short.
+# In turn, with so many rows and options: when instruments come in, when anything happens, what holds at a time, all facts,
+# questions about them, the letters of answers that are given, questions with options. Of two, the wrong one is right half
+# of the time, and the way to the right one short.
 EXERCISES = [
-    ("entries", 10),
-    ("events", 10),
-    ("what", 2),
-    ("what", 4),
-    ("what", 10),
-    ("all", 10),
-    ("questions", 10),
-    ("two options", 10),
-    ("four options", 10),
+    ("entries", 10, 0),
+    ("events", 10, 0),
+    ("what", 2, 0),
+    ("what", 4, 0),
+    ("what", 10, 0),
+    ("all", 10, 0),
+    ("questions", 10, 0),
+    ("letters", 1, 2),
+    ("letters", 1, 4),
+    ("questions", 10, 2),
+    ("questions", 10, 4),
 ]
+CHORDS = [f"{pitch} {mode}" for pitch in PITCHES for mode in MODES]
 
 
 def place(rows, seconds):
@@ -61,24 +64,44 @@ def facts(chance, times, exercise):
         event("When is it loudest?", "The climax is", "climax")
     if exercise != "entries":
         kinds = chance.sample(KINDS, len(KINDS)) + chance.choices(KINDS, k=count)
-        chords = [f"{pitch} {mode}" for pitch in PITCHES for mode in ("major", "minor")]
         for i, row in enumerate(chance.sample(range(count), count)):
             hold(row, "section", KINDS.index(kinds[i]))
             if i < len(KINDS):
                 hold(row, "boundary")
                 start = f"When does the {kinds[i]} start?", f"The {kinds[i]} starts at ", times[row], other_times(row)
                 asked["start"].append(start)
-            chord = chance.choice(chords)
+            chord = chance.choice(CHORDS)
             pitch, mode = chord.split()
             hold(row, "root", PITCHES.index(pitch))
             if mode == "minor":
                 hold(row, "minor")
             part = f"What part of the song is at {times[row]}?", "The ", kinds[i], [k for k in KINDS if k != kinds[i]]
             asked["part"].append(part)
-            harmony = f"What is the chord at {times[row]}?", "", chord, [other for other in chords if other != chord]
+            harmony = f"What is the chord at {times[row]}?", "", chord, [other for other in CHORDS if other != chord]
             asked["chord"].append(harmony)
     kinds = {"entries": ["enter"], "events": ["enter", "leave", "climax", "start"], "what": ["part", "chord"]}
     return marked, [asked[kind] for kind in kinds.get(exercise, asked)]
+
+
+def phrases(chance):
+    """Answers of several words, of one kind."""
+    match chance.randrange(4):
+        case 0:
+            return CHORDS
+        case 1:
+            return [f"{tempo} and {mode}" for tempo in TEMPOS for mode in MODES]
+        case 2:
+            return [f"{bpm} bpm" for bpm in range(60, 180, 5)]
+        case _:
+            bands = [sorted(chance.sample(INSTRUMENTS, chance.randint(1, 5)), key=INSTRUMENTS.index) for _ in range(12)]
+            return sorted({" and ".join([", ".join(band[:-1]), band[-1]][len(band) == 1 :]) for band in bands})
+
+
+def given(chance):
+    """An answer that is given, and others."""
+    found = phrases(chance)
+    answer = chance.choice(found)
+    return f"Which is {answer}?", "", answer, [other for other in found if other != answer]
 
 
 def statement(language, question, before, answer):
@@ -93,7 +116,7 @@ def drill(model, reader, language, chance, batch, exercise):
 
     Of each example one fact is asked for: of several, the last could be told from what was said of the others.
     """
-    exercise, count = exercise
+    exercise, count, choices = exercise
     rows = torch.zeros(batch, count, COLUMNS)
     places = torch.zeros(batch, 1, count, dtype=torch.long)
     texts = []
@@ -105,14 +128,14 @@ def drill(model, reader, language, chance, batch, exercise):
         marked, asked = facts(chance, [write_time(round(second)) for second in seconds], exercise)
         for row, column in marked:
             rows[i, row, column] = 1
-        question, before, answer, wrong = chance.choice(chance.choice(asked))
-        if "options" in exercise and chance.random() < 0.8:
-            options = [answer, *chance.sample(sorted(set(wrong)), 1 if exercise == "two options" else 3)]
+        question, before, answer, wrong = given(chance) if exercise == "letters" else chance.choice(chance.choice(asked))
+        if choices:
+            options = [answer, *chance.sample(sorted(set(wrong)), choices - 1)]
             chance.shuffle(options)
             listed = "".join(f"\n({letter}) {option}" for letter, option in zip("ABCD", options, strict=False))
             reply = f"{answer} ({'ABCD'[options.index(answer)]})"
             texts.append(language.segment([{"prompt": question + listed, "reply": reply}]))
-        elif exercise == "questions" or "options" in exercise:
+        elif exercise == "questions":
             texts.append(language.segment([{"prompt": question, "reply": f"{before}{answer}."}]))
         else:
             texts.append(statement(language, question, before, answer))
