@@ -281,15 +281,18 @@ class LanguageModel(nn.Module):
                 deep = name.endswith(("o_proj.weight", "down_proj.weight"))
                 std = 0.05 if "embed" in name else p.shape[1] ** -0.5
                 nn.init.normal_(p, std=std / (2 * c["num_hidden_layers"]) ** 0.5 if deep else std)
-        # The first head of each group begins by looking for what is like itself but far away, and all by saying what they
-        # see. Pairs that hardly turn over the positions of a song find the like, the others keep from what is near.
+        # Heads begin by looking for what is like itself and elsewhere: the first of each group far away, the second near.
+        # Pairs that hardly turn over a song find the like, those that turn over some words keep from the word itself, and
+        # those between tell near from far. All begin by saying what they see.
         half = torch.arange(c["head_dim"] // 2)
-        slow = c["rope_theta"] ** (-2 * half / c["head_dim"]) * TOKENS < 4
-        sign = torch.where(torch.cat([slow, slow]), 1.0, -1.0)[:, None]
+        turn = c["rope_theta"] ** (-2 * half / c["head_dim"])
+        elsewhere = torch.where(turn > 0.05, -1.0, 1.0)
+        far = torch.where(turn * TOKENS < 4, 1.0, -1.0)
+        signs = torch.stack([torch.cat([sign, sign]) for sign in (far, elsewhere)])[:, :, None]
         for layer in self.model.layers:
             a = layer.self_attn
-            q = a.q_proj.weight.data.unflatten(0, (a.kv, a.n // a.kv, -1))
-            q[:, 0] = sign * a.k_proj.weight.data.unflatten(0, (a.kv, -1))
+            k = a.k_proj.weight.data.unflatten(0, (a.kv, 1, -1))
+            a.q_proj.weight.data = (signs * k).flatten(0, 2)
             v = a.v_proj.weight.data.unflatten(0, (a.kv, 1, -1)).expand(-1, a.n // a.kv, -1, -1)
             a.o_proj.weight.data = v.flatten(0, 2).T / (2 * c["num_hidden_layers"]) ** 0.5
 
