@@ -79,7 +79,7 @@ def main():
         if drilling or review:
             met = exercise if drilling else len(EXERCISES)
             done = EXERCISES[run.step // 4 % met if review else exercise]
-            loss, right = drill(model, reader, language, chance, 64 * args.batch, done)
+            loss, right = drill(model, reader, language, chance, 64, done)
             loss.backward()
             # The next one when this one is known; too early, none is ever learned.
             known += 0.0 if review else 0.1 * (mean(right) - known)

@@ -9,22 +9,10 @@ from language import IGNORED, write_time
 from model import RATE
 from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, WINDOW
 
-# In turn, with so many rows and options: when instruments come in, when anything happens, what holds at a time, all facts,
-# questions about them, the letters of answers that are given, questions with options. Of two, the wrong one is right half
-# of the time, and the way to the right one short.
-EXERCISES = [
-    ("entries", 10, 0),
-    ("events", 10, 0),
-    ("what", 2, 0),
-    ("what", 4, 0),
-    ("what", 10, 0),
-    ("all", 10, 0),
-    ("questions", 10, 0),
-    ("letters", 1, 2),
-    ("letters", 1, 4),
-    ("questions", 10, 2),
-    ("questions", 10, 4),
-]
+ROWS = 10
+# In turn, with so many options: what holds at a time, when instruments come in, all facts, letters of answers that are given,
+# questions with options. Of two, the wrong one is right half of the time, and the way to the right one short.
+EXERCISES = [("what", 0), ("entries", 0), ("all", 0), ("letters", 2), ("letters", 4), ("questions", 4)]
 CHORDS = [f"{pitch} {mode}" for pitch in PITCHES for mode in MODES]
 
 
@@ -40,17 +28,16 @@ def place(rows, seconds):
 def facts(chance, times, exercise):
     """Rows and columns that hold, and of each fact a question, what comes before the answer, the answer, and wrong ones."""
     marked, asked = [], {kind: [] for kind in ("enter", "leave", "climax", "start", "part", "chord")}
-    count = len(times)
 
     def hold(row, name, i=0):
         marked.append((row, LAYOUT[name].start + i))
 
     def other_times(row):
         anywhere = [write_time(second) for second in chance.sample(range(WINDOW), 6)]
-        return [time for time in chance.sample(times, min(2, count)) + anywhere if time != times[row]]
+        return [time for time in chance.sample(times, 2) + anywhere if time != times[row]]
 
     def event(question, before, name, i=0):
-        row = chance.randrange(count)
+        row = chance.randrange(ROWS)
         hold(row, name, i)
         asked[name].append((question, f"{before} at ", times[row], other_times(row)))
 
@@ -63,13 +50,14 @@ def facts(chance, times, exercise):
     if exercise not in ("entries", "what"):
         event("When is it loudest?", "The climax is", "climax")
     if exercise != "entries":
-        kinds = chance.sample(KINDS, len(KINDS)) + chance.choices(KINDS, k=count)
-        for i, row in enumerate(chance.sample(range(count), count)):
+        kinds = chance.sample(KINDS, len(KINDS)) + chance.choices(KINDS, k=ROWS - len(KINDS))
+        for i, row in enumerate(chance.sample(range(ROWS), ROWS)):
             hold(row, "section", KINDS.index(kinds[i]))
             if i < len(KINDS):
                 hold(row, "boundary")
                 start = f"When does the {kinds[i]} start?", f"The {kinds[i]} starts at ", times[row], other_times(row)
-                asked["start"].append(start)
+                if exercise != "what":
+                    asked["start"].append(start)
             chord = chance.choice(CHORDS)
             pitch, mode = chord.split()
             hold(row, "root", PITCHES.index(pitch))
@@ -79,8 +67,7 @@ def facts(chance, times, exercise):
             asked["part"].append(part)
             harmony = f"What is the chord at {times[row]}?", "", chord, [other for other in CHORDS if other != chord]
             asked["chord"].append(harmony)
-    kinds = {"entries": ["enter"], "events": ["enter", "leave", "climax", "start"], "what": ["part", "chord"]}
-    return marked, [asked[kind] for kind in kinds.get(exercise, asked)]
+    return marked, [kind for kind in asked.values() if kind]
 
 
 def phrases(chance):
@@ -94,7 +81,7 @@ def phrases(chance):
             return [f"{bpm} bpm" for bpm in range(60, 180, 5)]
         case _:
             bands = [sorted(chance.sample(INSTRUMENTS, chance.randint(1, 5)), key=INSTRUMENTS.index) for _ in range(12)]
-            return sorted({" and ".join([", ".join(band[:-1]), band[-1]][len(band) == 1 :]) for band in bands})
+            return sorted({f"{', '.join(others)} and {last}" if others else last for *others, last in bands})
 
 
 def given(chance):
@@ -116,12 +103,12 @@ def drill(model, reader, language, chance, batch, exercise):
 
     Of each example one fact is asked for: of several, the last could be told from what was said of the others.
     """
-    exercise, count, choices = exercise
-    rows = torch.zeros(batch, count, COLUMNS)
-    places = torch.zeros(batch, 1, count, dtype=torch.long)
+    exercise, choices = exercise
+    rows = torch.zeros(batch, ROWS, COLUMNS)
+    places = torch.zeros(batch, 1, ROWS, dtype=torch.long)
     texts = []
     for i in range(batch):
-        seconds = sorted(chance.sample(range(WINDOW), count))
+        seconds = sorted(chance.sample(range(WINDOW), ROWS))
         seconds = [min(second + chance.uniform(-0.4, 0.4), WINDOW - 0.6) if second else 0.2 for second in seconds]
         place(rows[i], seconds)
         places[i] = torch.tensor([int(second * RATE) for second in seconds])
