@@ -7,13 +7,15 @@ import torch
 
 from language import IGNORED, write_time
 from model import RATE
-from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, WINDOW
+from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, WINDOW, beats_class
 
 ROWS = 10
 # In turn, with so many options: what holds at a time, when instruments come in, all facts, letters of answers that are given,
 # questions with options. Of two, the wrong one is right half of the time, and the way to the right one short.
 EXERCISES = [("what", 0), ("entries", 0), ("all", 0), ("letters", 2), ("letters", 4), ("questions", 4)]
 CHORDS = [f"{pitch} {mode}" for pitch in PITCHES for mode in MODES]
+SUMS = [f"{tempo} and {mode}" for tempo in TEMPOS for mode in MODES]
+RATES = range(60, 180, 5)
 
 
 def place(rows, seconds):
@@ -67,6 +69,24 @@ def facts(chance, times, exercise):
             asked["part"].append(part)
             harmony = f"What is the chord at {times[row]}?", "", chord, [other for other in CHORDS if other != chord]
             asked["chord"].append(harmony)
+    if exercise not in ("entries", "what"):
+        band = chance.sample(INSTRUMENTS, 3)
+        absent = [name for name in INSTRUMENTS if name not in band]
+        tempo, mode, bpm = chance.choice(TEMPOS), chance.choice(MODES), chance.choice(RATES)
+        for row in range(ROWS):
+            for name in band:
+                hold(row, "presence", INSTRUMENTS.index(name))
+            hold(row, "tempo", TEMPOS.index(tempo))
+            hold(row, "mode", MODES.index(mode))
+            hold(row, "beats", beats_class(bpm))
+        asked["whole"] = [
+            ("What are tempo and mode?", "", f"{tempo} and {mode}", [other for other in SUMS if other != f"{tempo} and {mode}"]),
+            # Of a class a row does not say which.
+            ("How fast is it?", "", f"{bpm} bpm", [f"{o} bpm" for o in RATES if beats_class(o) != beats_class(bpm)]),
+        ]
+        if exercise == "questions":
+            heard = "Which of these is playing?", "", chance.choice(band), absent
+            asked["band"] = [heard, ("Which of these is not playing?", "", chance.choice(absent), band)]
     return marked, [kind for kind in asked.values() if kind]
 
 
@@ -76,9 +96,9 @@ def phrases(chance):
         case 0:
             return CHORDS
         case 1:
-            return [f"{tempo} and {mode}" for tempo in TEMPOS for mode in MODES]
+            return SUMS
         case 2:
-            return [f"{bpm} bpm" for bpm in range(60, 180, 5)]
+            return [f"{bpm} bpm" for bpm in RATES]
         case _:
             bands = [sorted(chance.sample(INSTRUMENTS, chance.randint(1, 5)), key=INSTRUMENTS.index) for _ in range(12)]
             return sorted({f"{', '.join(others)} and {last}" if others else last for *others, last in bands})
