@@ -1,4 +1,4 @@
-"""Exercises for the decoder: facts in random rows, and statements or questions about all of them.
+"""Exercises for the decoder: facts in random rows, and a statement or a question with options about one of them.
 
 Songs ask for few of their times, and many of those can be guessed; here each fact is asked for, and none can be guessed.
 """
@@ -14,8 +14,8 @@ ROWS = 10
 # questions with options. Of two, the wrong one is right half of the time, and the way to the right one short.
 EXERCISES = [("what", 0), ("entries", 0), ("all", 0), ("letters", 2), ("letters", 4), ("questions", 4)]
 CHORDS = [f"{pitch} {mode}" for pitch in PITCHES for mode in MODES]
-SUMS = [f"{tempo} and {mode}" for tempo in TEMPOS for mode in MODES]
-RATES = range(60, 180, 5)
+MOODS = [f"{tempo} and {mode}" for tempo in TEMPOS for mode in MODES]
+BEATS = range(60, 180, 5)
 
 
 def place(rows, seconds):
@@ -72,7 +72,7 @@ def facts(chance, times, exercise):
     if exercise not in ("entries", "what"):
         band = chance.sample(INSTRUMENTS, 3)
         absent = [name for name in INSTRUMENTS if name not in band]
-        tempo, mode, bpm = chance.choice(TEMPOS), chance.choice(MODES), chance.choice(RATES)
+        tempo, mode, bpm = chance.choice(TEMPOS), chance.choice(MODES), chance.choice(BEATS)
         for row in range(ROWS):
             for name in band:
                 hold(row, "presence", INSTRUMENTS.index(name))
@@ -80,9 +80,9 @@ def facts(chance, times, exercise):
             hold(row, "mode", MODES.index(mode))
             hold(row, "beats", beats_class(bpm))
         asked["whole"] = [
-            ("What are tempo and mode?", "", f"{tempo} and {mode}", [other for other in SUMS if other != f"{tempo} and {mode}"]),
+            ("What are tempo and mode?", "", f"{tempo} and {mode}", [other for other in MOODS if other != f"{tempo} and {mode}"]),
             # Of a class a row does not say which.
-            ("How fast is it?", "", f"{bpm} bpm", [f"{o} bpm" for o in RATES if beats_class(o) != beats_class(bpm)]),
+            ("How fast is it?", "", f"{bpm} bpm", [f"{o} bpm" for o in BEATS if beats_class(o) != beats_class(bpm)]),
         ]
         if exercise == "questions":
             heard = "Which of these is playing?", "", chance.choice(band), absent
@@ -96,9 +96,9 @@ def phrases(chance):
         case 0:
             return CHORDS
         case 1:
-            return SUMS
+            return MOODS
         case 2:
-            return [f"{bpm} bpm" for bpm in RATES]
+            return [f"{bpm} bpm" for bpm in BEATS]
         case _:
             bands = [sorted(chance.sample(INSTRUMENTS, chance.randint(1, 5)), key=INSTRUMENTS.index) for _ in range(12)]
             return sorted({f"{', '.join(others)} and {last}" if others else last for *others, last in bands})
@@ -142,8 +142,6 @@ def drill(model, reader, language, chance, batch, exercise):
             listed = "".join(f"\n({letter}) {option}" for letter, option in zip("ABCD", options, strict=False))
             reply = f"{answer} ({'ABCD'[options.index(answer)]})"
             texts.append(language.segment([{"prompt": question + listed, "reply": reply}]))
-        elif exercise == "questions":
-            texts.append(language.segment([{"prompt": question, "reply": f"{before}{answer}."}]))
         else:
             texts.append(statement(language, question, before, answer))
     longest = max(len(tokens) for tokens, _ in texts)
