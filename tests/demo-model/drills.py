@@ -3,28 +3,20 @@
 Songs ask for few of their times, and many of those can be guessed; here each fact is asked for, and none can be guessed.
 """
 
+import numpy as np
 import torch
 
 from language import IGNORED, write_time
 from model import RATE
-from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, WINDOW, beats_class
+from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, WINDOW, beats_class, place
 
 ROWS = 10
 # In turn, with so many options: what holds at a time, when instruments come in, all facts, letters of answers that are given,
-# questions with options. Of two, the wrong one is right half of the time, and the way to the right one short.
+# questions with options. Two options come before four: a guess among them is right more often.
 EXERCISES = [("what", 0), ("entries", 0), ("all", 0), ("letters", 2), ("letters", 4), ("questions", 4)]
 CHORDS = [f"{pitch} {mode}" for pitch in PITCHES for mode in MODES]
 MOODS = [f"{tempo} and {mode}" for tempo in TEMPOS for mode in MODES]
 BEATS = range(60, 180, 5)
-
-
-def place(rows, seconds):
-    """Writes times into rows, as a score has them."""
-    for row, second in zip(rows, seconds, strict=True):
-        below = min(int(second), WINDOW - 2)
-        share = min(second - below, 1)
-        row[LAYOUT["second"].start + below] = 1 - share
-        row[LAYOUT["second"].start + below + 1] = share
 
 
 def facts(chance, times, exercise):
@@ -130,7 +122,7 @@ def drill(model, reader, language, chance, batch, exercise):
     for i in range(batch):
         seconds = sorted(chance.sample(range(WINDOW), ROWS))
         seconds = [min(second + chance.uniform(-0.4, 0.4), WINDOW - 0.6) if second else 0.2 for second in seconds]
-        place(rows[i], seconds)
+        place(rows[i].numpy(), np.array(seconds))
         places[i] = torch.tensor([int(second * RATE) for second in seconds])
         marked, asked = facts(chance, [write_time(round(second)) for second in seconds], exercise)
         for row, column in marked:

@@ -71,6 +71,19 @@ def bump(times, at, width):
     return np.exp(-0.5 * ((times - at) / width) ** 2)
 
 
+def place(rows, times):
+    """Writes the second of the window into rows `[n, COLUMNS]` at times `[n]`.
+
+    Between two seconds both hold in part, and the greater part is the one that an answer rounds to.
+    """
+    inside = times % WINDOW
+    below = np.minimum(inside.astype(int), WINDOW - 2)
+    share = np.minimum(inside - below, 1)
+    each = np.arange(len(rows))
+    rows[each, LAYOUT["second"].start + below] = 1 - share
+    rows[each, LAYOUT["second"].start + below + 1] = share
+
+
 def score(piece):
     """`[tokens, COLUMNS]` in f32."""
     n = tokens(piece)
@@ -80,14 +93,7 @@ def score(piece):
     def column(name, i=0):
         return out[:, LAYOUT[name].start + i]
 
-    # Between two seconds both hold in part, and the greater part is the one that an answer rounds to.
-    inside = time % WINDOW
-    below = np.minimum(inside.astype(int), WINDOW - 2)
-    share = np.minimum(inside - below, 1)
-    rows = np.arange(n)
-    out[rows, below] = 1 - share
-    out[rows, below + 1] = share
-
+    place(out, time)
     for section in piece["sections"]:
         here = (time >= section["start"]) & (time < section["end"])
         column("section", KINDS.index(section["kind"]))[here] = 1
