@@ -19,6 +19,27 @@ MOODS = [f"{tempo} and {mode}" for tempo in TEMPOS for mode in MODES]
 BEATS = range(60, 180, 5)
 
 
+def piece_facts(chance):
+    """What holds of all rows: columns, questions about tempo and mode, and about who plays, which only options make clear."""
+    band = chance.sample(INSTRUMENTS, 3)
+    absent = [name for name in INSTRUMENTS if name not in band]
+    tempo, mode, bpm = chance.choice(TEMPOS), chance.choice(MODES), chance.choice(BEATS)
+    columns = [("presence", INSTRUMENTS.index(name)) for name in band]
+    columns += [("tempo", TEMPOS.index(tempo)), ("mode", MODES.index(mode)), ("beats", beats_class(bpm))]
+    mood = f"{tempo} and {mode}"
+    # Of a class a row does not say which.
+    other_beats = [f"{other} bpm" for other in BEATS if beats_class(other) != beats_class(bpm)]
+    pace = [
+        ("What are tempo and mode?", "", mood, [other for other in MOODS if other != mood]),
+        ("How fast is it?", "", f"{bpm} bpm", other_beats),
+    ]
+    heard = [
+        ("Which of these is playing?", "", chance.choice(band), absent),
+        ("Which of these is not playing?", "", chance.choice(absent), band),
+    ]
+    return columns, pace, heard
+
+
 def facts(chance, times, exercise):
     """Rows and columns that hold, and of each fact a question, what comes before the answer, the answer, and wrong ones."""
     marked, asked = [], {kind: [] for kind in ("enter", "leave", "climax", "start", "part", "chord")}
@@ -62,23 +83,12 @@ def facts(chance, times, exercise):
             harmony = f"What is the chord at {times[row]}?", "", chord, [other for other in CHORDS if other != chord]
             asked["chord"].append(harmony)
     if exercise not in ("entries", "what"):
-        band = chance.sample(INSTRUMENTS, 3)
-        absent = [name for name in INSTRUMENTS if name not in band]
-        tempo, mode, bpm = chance.choice(TEMPOS), chance.choice(MODES), chance.choice(BEATS)
+        columns, asked["whole"], band = piece_facts(chance)
         for row in range(ROWS):
-            for name in band:
-                hold(row, "presence", INSTRUMENTS.index(name))
-            hold(row, "tempo", TEMPOS.index(tempo))
-            hold(row, "mode", MODES.index(mode))
-            hold(row, "beats", beats_class(bpm))
-        asked["whole"] = [
-            ("What are tempo and mode?", "", f"{tempo} and {mode}", [other for other in MOODS if other != f"{tempo} and {mode}"]),
-            # Of a class a row does not say which.
-            ("How fast is it?", "", f"{bpm} bpm", [f"{o} bpm" for o in BEATS if beats_class(o) != beats_class(bpm)]),
-        ]
+            for name, i in columns:
+                hold(row, name, i)
         if exercise == "questions":
-            heard = "Which of these is playing?", "", chance.choice(band), absent
-            asked["band"] = [heard, ("Which of these is not playing?", "", chance.choice(absent), band)]
+            asked["band"] = band
     return marked, [kind for kind in asked.values() if kind]
 
 
