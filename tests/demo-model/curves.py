@@ -30,11 +30,11 @@ def main():
         lines = [json.loads(line) for line in (Path(run) / "log.jsonl").read_text().splitlines()]
         width = max(1, len(lines) // 40)
         for name in dict.fromkeys(name for line in lines for name in line):
-            if name in ("step", "seconds", "norm"):
+            if name in ("step", "seconds", "norm", "exercise"):
                 continue
             values = smooth([line.get(name, np.nan) for line in lines], width)
             steps = [line["step"] for line in lines][-len(values) :]
-            axis = shares if name.startswith(("right", "format", "kept")) else losses
+            axis = shares if name.startswith(("right", "format", "kept", "known")) else losses
             axis.plot(steps, values, label=name, linewidth=1)
         minutes = lines[-1]["seconds"] / 60
         losses.set_title(f"{Path(run).name}: loss, {minutes:.0f} minutes")

@@ -21,6 +21,10 @@ from scores import EVENTS, LAYOUT, score
 
 # Of the pieces, by length; short ones come first.
 SHARES = {"short": 0.6, "medium": 0.25, "long": 0.15}
+# Examples of exercises a step and process.
+DRILLED = 64
+# The share of right answers from which on the next exercise begins.
+KNOWN = 0.8
 
 
 def spoiled(rows, said, chance, generator):
@@ -73,19 +77,22 @@ def main():
     exercise, known = 0, 0.0
     while run.step < args.steps:
         chance = random.Random(run.step * workers + rank)
-        # Every fourth step is of what came before; the same in all processes.
         drilling = run.step < args.drills
-        review = run.step % 4 == 0 and (exercise or not drilling)
-        if drilling or review:
-            met = exercise if drilling else len(EXERCISES)
-            done = EXERCISES[run.step // 4 % met if review else exercise]
-            loss, right = drill(model, reader, language, chance, 64, done)
+        if drilling or run.step % 4 == 0:
+            # Half are of the newest exercise: what is not seen again is forgotten.
+            exercise = exercise if drilling else len(EXERCISES) - 1
+            newest = DRILLED // 2
+            done = [EXERCISES[exercise]] * newest + chance.choices(EXERCISES[: exercise + 1], k=DRILLED - newest)
+            loss, right = drill(model, reader, language, chance, done)
             loss.backward()
-            # The next one when this one is known; too early, none is ever learned.
-            known += 0.0 if review else 0.1 * (mean(right) - known)
-            if known > 0.8 and exercise < len(EXERCISES) - 1:
-                exercise, known = exercise + 1, 0.0
-            run.update({"loss in drills": loss.item(), "right in drills": right})
+            values = {"loss in drills": loss, "right in drills": right.float().mean()}
+            if drilling:
+                # The next one when this one is known; too early, none is ever learned.
+                known += 0.1 * (mean(right[:newest].float().mean()) - known)
+                values |= {"exercise": exercise, "known": known}
+                if known > KNOWN and exercise < len(EXERCISES) - 1:
+                    exercise, known = exercise + 1, 0.0
+            run.update(values)
             continue
         generator = torch.Generator().manual_seed(run.step * workers + rank)
         progress = (run.step - args.drills) / (args.steps - args.drills)

@@ -6,38 +6,50 @@ Songs ask for few of their times, and many of those can be guessed; here each fa
 import numpy as np
 import torch
 
-from language import IGNORED, write_time
+from language import BANDS, BEATS, CHORDS, IGNORED, LONGEST, MOODS, write_band, write_beats, write_time
 from model import RATE
 from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, WINDOW, beats_class, place
 
 ROWS = 10
-# In turn, with so many options: what holds at a time, when instruments come in, all facts, letters of answers that are given,
+# In turn, with so many options: letters of answers that are given, what holds at a time, when instruments come in, all facts,
 # questions with options. Two options come before four: a guess among them is right more often.
-EXERCISES = [("what", 0), ("entries", 0), ("all", 0), ("letters", 2), ("letters", 4), ("questions", 4)]
-CHORDS = [f"{pitch} {mode}" for pitch in PITCHES for mode in MODES]
-MOODS = [f"{tempo} and {mode}" for tempo in TEMPOS for mode in MODES]
-BEATS = range(60, 180, 5)
+EXERCISES = [("letters", 2), ("letters", 4), ("what", 0), ("entries", 0), ("all", 0), ("questions", 4)]
+# What answers choose among.
+CHOICES = [
+    KINDS,
+    INSTRUMENTS,
+    CHORDS,
+    MOODS,
+    [write_beats(bpm) for bpm in BEATS],
+    [write_band(band) for band in BANDS],
+    [write_time(second) for second in range(LONGEST)],
+]
+
+
+def others(choices, answer):
+    return [other for other in choices if other != answer]
 
 
 def piece_facts(chance):
-    """What holds of all rows: columns, questions about tempo and mode, and about who plays, which only options make clear."""
-    band = chance.sample(INSTRUMENTS, 3)
+    """What holds of all rows: columns, questions about them, and such as only options make clear."""
+    band = chance.choice(BANDS)
     absent = [name for name in INSTRUMENTS if name not in band]
     tempo, mode, bpm = chance.choice(TEMPOS), chance.choice(MODES), chance.choice(BEATS)
     columns = [("presence", INSTRUMENTS.index(name)) for name in band]
     columns += [("tempo", TEMPOS.index(tempo)), ("mode", MODES.index(mode)), ("beats", beats_class(bpm))]
-    mood = f"{tempo} and {mode}"
+    mood, players = f"{tempo} and {mode}", write_band(band)
+    whole = [
+        ("What are tempo and mode?", "", mood, others(MOODS, mood)),
+        ("What instruments do you hear?", "", players, [write_band(other) for other in others(BANDS, band)]),
+    ]
     # Of a class a row does not say which.
-    other_beats = [f"{other} bpm" for other in BEATS if beats_class(other) != beats_class(bpm)]
-    pace = [
-        ("What are tempo and mode?", "", mood, [other for other in MOODS if other != mood]),
-        ("How fast is it?", "", f"{bpm} bpm", other_beats),
-    ]
-    heard = [
-        ("Which of these is playing?", "", chance.choice(band), absent),
-        ("Which of these is not playing?", "", chance.choice(absent), band),
-    ]
-    return columns, pace, heard
+    paces = [write_beats(other) for other in BEATS if beats_class(other) != beats_class(bpm)]
+    clear = [[("How fast is it?", "", write_beats(bpm), paces)]]
+    if len(absent) > 2:
+        clear.append([("Which of these is playing?", "", chance.choice(band), absent)])
+    if absent and len(band) > 2:
+        clear.append([("Which of these is not playing?", "", chance.choice(absent), band)])
+    return columns, whole, clear
 
 
 def facts(chance, times, exercise):
@@ -78,39 +90,24 @@ def facts(chance, times, exercise):
             hold(row, "root", PITCHES.index(pitch))
             if mode == "minor":
                 hold(row, "minor")
-            part = f"What part of the song is at {times[row]}?", "The ", kinds[i], [k for k in KINDS if k != kinds[i]]
+            part = f"What part of the song is at {times[row]}?", "The ", kinds[i], others(KINDS, kinds[i])
             asked["part"].append(part)
-            harmony = f"What is the chord at {times[row]}?", "", chord, [other for other in CHORDS if other != chord]
-            asked["chord"].append(harmony)
+            asked["chord"].append((f"What is the chord at {times[row]}?", "", chord, others(CHORDS, chord)))
+    asked = list(asked.values())
     if exercise not in ("entries", "what"):
-        columns, asked["whole"], band = piece_facts(chance)
+        columns, whole, clear = piece_facts(chance)
         for row in range(ROWS):
             for name, i in columns:
                 hold(row, name, i)
-        if exercise == "questions":
-            asked["band"] = band
-    return marked, [kind for kind in asked.values() if kind]
-
-
-def phrases(chance):
-    """Answers of several words, of one kind."""
-    match chance.randrange(4):
-        case 0:
-            return CHORDS
-        case 1:
-            return MOODS
-        case 2:
-            return [f"{bpm} bpm" for bpm in BEATS]
-        case _:
-            bands = [sorted(chance.sample(INSTRUMENTS, chance.randint(1, 5)), key=INSTRUMENTS.index) for _ in range(12)]
-            return sorted({f"{', '.join(others)} and {last}" if others else last for *others, last in bands})
+        asked += [whole, *(clear if exercise == "questions" else [])]
+    return marked, [kind for kind in asked if kind]
 
 
 def given(chance):
     """An answer that is given, and others."""
-    found = phrases(chance)
-    answer = chance.choice(found)
-    return f"Which is {answer}?", "", answer, [other for other in found if other != answer]
+    choices = chance.choice(CHOICES)
+    answer = chance.choice(choices)
+    return f"Which is {answer}?", "", answer, others(choices, answer)
 
 
 def statement(language, question, before, answer):
@@ -120,16 +117,16 @@ def statement(language, question, before, answer):
     return words + answer + end, [IGNORED] * len(words) + answer + [IGNORED] * len(end)
 
 
-def drill(model, reader, language, chance, batch, exercise):
-    """The mean loss of answers over a batch, and the share of them that are right throughout.
+def drill(model, reader, language, chance, exercises):
+    """The mean loss of answers over a batch of an example of each exercise, and which are right throughout.
 
     Of each example one fact is asked for: of several, the last could be told from what was said of the others.
     """
-    exercise, choices = exercise
+    batch = len(exercises)
     rows = torch.zeros(batch, ROWS, COLUMNS)
     places = torch.zeros(batch, 1, ROWS, dtype=torch.long)
     texts = []
-    for i in range(batch):
+    for i, (exercise, choices) in enumerate(exercises):
         seconds = sorted(chance.sample(range(WINDOW), ROWS))
         seconds = [min(second + chance.uniform(-0.4, 0.4), WINDOW - 0.6) if second else 0.2 for second in seconds]
         place(rows[i].numpy(), np.array(seconds))
@@ -166,4 +163,4 @@ def drill(model, reader, language, chance, batch, exercise):
     loss = torch.nn.functional.cross_entropy(logits, targets[known])
     wrong = torch.zeros_like(known)
     wrong[known] = logits.argmax(-1) != targets[known]
-    return loss, 1 - float(wrong.any(1).float().mean())
+    return loss, ~wrong.any(1)

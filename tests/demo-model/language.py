@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -10,8 +11,16 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, WINDOW, beats_class
 
 USER, ASSISTANT, END, AUDIO = "<|user|>", "<|assistant|>", "<|end|>", "<|audio|>"
-# A time, a number and an option's letter are a token each. Words keep the space behind them, so that times need none before.
-PIECES = r"[ \n]?\([A-D]\) ?|\d:\d\d|\d+|\p{L}+ ?|[^\s\p{L}\d(]+ ?|\(|\s+"
+# What questions choose among is a token each, however many words it has, so that an option is compared by one look.
+CHORDS = [f"{pitch} {mode}" for mode in MODES for pitch in PITCHES]
+MOODS = [f"{tempo} and {mode}" for tempo in TEMPOS for mode in MODES]
+BEATS = range(60, 180, 5)
+BANDS = [list(band) for size in range(2, len(INSTRUMENTS) + 1) for band in combinations(INSTRUMENTS, size)]
+ONE_OF = "(?:" + "|".join(INSTRUMENTS + [name.capitalize() for name in INSTRUMENTS]) + ")"
+PHRASES = rf"[A-G][#b]? m(?:aj|in)or|(?:{'|'.join(TEMPOS)}) and m(?:aj|in)or|\d+ bpm|{ONE_OF}(?:, {ONE_OF})* and {ONE_OF}"
+# So are a time, a number and an option's letter. Words keep the space behind them, so that times need none before, but not
+# the one before a letter: an answer is the same word as its option.
+PIECES = rf"[ \n]?\([A-D]\) ?|\d:\d\d|{PHRASES}|\d+|\p{{L}}+(?: (?!\())?|[^\s\p{{L}}\d(]+ ?|\(|\s+"
 TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|' + message.role + '|>' }}"
@@ -26,30 +35,42 @@ IGNORED = -100
 LONG_ANSWERS = ["description", "progression", "structure"]
 LONG_SHARE = 0.25
 LONGEST = 300
-# Periods in seconds of the waves that times begin as.
-PERIODS = [2, 3, 4, 5, 7, 11, 16, 30, 64]
+# Periods, in seconds and in beats a minute, of the waves that times and tempos begin as.
+TIME_PERIODS = [2, 3, 4, 5, 7, 11, 16, 30, 64]
+BEATS_PERIODS = [20, 40, 80, 160]
 
 
 def write_time(second):
     return f"{second // 60}:{second % 60:02}"
 
 
+def write_band(names):
+    *others, last = names
+    return f"{', '.join(others)} and {last}"
+
+
+def write_beats(bpm):
+    return f"{bpm} bpm"
+
+
 def train_tokenizer(texts):
-    """A byte-level BPE that has every time up to 5:00 as a token."""
+    """A byte-level BPE that has every time up to 5:00 as a token, and every phrase."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    times = [write_time(second) for second in range(LONGEST + 1)]
+    bands = [write_band(band) for band in BANDS]
+    bands += [band.capitalize() for band in bands]
+    whole = [write_time(second) for second in range(LONGEST + 1)] + CHORDS + MOODS + [write_beats(bpm) for bpm in BEATS] + bands
     trainer = trainers.BpeTrainer(
-        vocab_size=2000,
+        vocab_size=3000,
         min_frequency=20,
         special_tokens=[USER, ASSISTANT, "<|system|>", END, AUDIO],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([" ".join(times)] * 1000 + texts, trainer)
+    tokenizer.train_from_iterator(["\n".join(whole)] * 1000 + texts, trainer)
     return tokenizer
 
 
@@ -64,23 +85,48 @@ class Language:
         self.turn = self.encode(END + ASSISTANT)
         self.next = self.encode(USER)
         self.size = tokenizer.get_vocab_size()
-        self.letters = [[self.encode(form.format(letter))[0] for form in ("\n({}) ", " ({})")] for letter in "ABCD"]
+        self.letters = [[self.word(form.format(letter)) for form in ("\n({}) ", " ({})")] for letter in "ABCD"]
 
     def encode(self, text):
         return self.tokenizer.encode(text).ids
 
+    def word(self, text):
+        """The token that a text is."""
+        (word,) = self.encode(text)
+        return word
+
     @torch.no_grad()
     def order(self, embeddings):
-        """Lets embeddings `[vocabulary, D]` of times begin as waves, so that what is learned of one holds for all.
+        """Lets embeddings `[vocabulary, D]` begin with what is known of words, so that what is learned of one holds for all.
 
-        Hundreds of independent words would each have to be learned, from the few songs where it is an answer. An option's
-        letter is the same before the option and behind the answer.
+        Hundreds of independent words would each have to be learned, from the few songs where it is an answer. Times and
+        tempos begin as waves, phrases as sums of their words, where a band also says who is not in it. An option's letter
+        is the same before the option and behind the answer.
         """
-        ids = [self.tokenizer.token_to_id(write_time(second)) for second in range(LONGEST + 1)]
-        turns = 2 * torch.pi * torch.arange(LONGEST + 1)[:, None] / torch.tensor(PERIODS)
-        waves = torch.cat([turns.cos(), turns.sin()], 1) / len(PERIODS) ** 0.5
-        places = torch.linalg.qr(torch.randn(embeddings.shape[1], waves.shape[1]))[0].T
-        embeddings[ids] = embeddings.std() * embeddings.shape[1] ** 0.5 * (waves @ places)
+        length = embeddings.std() * embeddings.shape[1] ** 0.5
+
+        def begin(texts, values):
+            values = length * values / values.norm(dim=1, keepdim=True)
+            embeddings[[self.word(text) for text in texts]] = values
+
+        def waves(numbers, periods):
+            turns = 2 * torch.pi * torch.tensor(numbers)[:, None] / torch.tensor(periods)
+            waves = torch.cat([turns.cos(), turns.sin()], 1)
+            return waves @ torch.linalg.qr(torch.randn(embeddings.shape[1], waves.shape[1]))[0].T
+
+        def words(names):
+            return sum(embeddings[[self.word(form.format(name)) for name in names]] for form in ("{}", "{} "))
+
+        times = range(LONGEST + 1)
+        begin([write_time(second) for second in times], waves(times, TIME_PERIODS))
+        begin([write_beats(bpm) for bpm in BEATS], waves(BEATS, BEATS_PERIODS))
+        # A chord's mode is not the key's.
+        modes, roots = torch.randn(len(MODES), 1, embeddings.shape[1]), torch.randn(len(PITCHES), embeddings.shape[1])
+        begin(CHORDS, (modes + roots).flatten(0, 1))
+        begin(MOODS, (words(TEMPOS)[:, None] + words(MODES)).flatten(0, 1))
+        signs = torch.tensor([[1.0 if name in band else -1.0 for name in INSTRUMENTS] for band in BANDS])
+        for form in (str, str.capitalize):
+            begin([form(write_band(band)) for band in BANDS], signs @ words(INSTRUMENTS))
         for forms in self.letters:
             embeddings[forms] = embeddings[forms[0]].clone()
 
@@ -115,7 +161,8 @@ class Language:
 class Reader(torch.nn.Module):
     """Turns rows of a score `[N, columns]` into embeddings `[N, D]`: a sum of those of the words for what is true.
 
-    A time is the word for it, a chord that for its root, and so on; a learned mark tells a word's several uses apart.
+    A time is the word for it, a chord the one for the major chord, and what makes it minor, and so on; a learned mark tells
+    a word's several uses apart.
     """
 
     def __init__(self, language, width):
@@ -127,8 +174,8 @@ class Reader(torch.nn.Module):
         words = [[[write_time(second)]] for second in range(WINDOW)]
         words += each(KINDS) + [[["start", "starts "]]]
         words += each(INSTRUMENTS) + each(INSTRUMENTS, ["come ", "comes "]) + each(INSTRUMENTS, ["drop ", "drops "])
-        words += [[[f"{pitch} "]] for pitch in PITCHES] + [[["minor"]]] + [[["loudest", "climax "]]]
-        rates = [[[str(bpm) for bpm in range(60, 180, 5) if beats_class(bpm) == i]] for i in range(12)]
+        words += [[[f"{pitch} major"]] for pitch in PITCHES] + [[]] + [[["loudest", "climax "]]]
+        rates = [[[write_beats(bpm) for bpm in BEATS if beats_class(bpm) == i]] for i in range(12)]
         words += each(INSTRUMENTS) + each(TEMPOS) + rates + each(MODES) + [[[str(count)]] for count in range(9)]
         assert len(words) == COLUMNS
         shares = torch.zeros(COLUMNS, language.size)
@@ -137,6 +184,8 @@ class Reader(torch.nn.Module):
                 ids = [i for form in forms for i in language.encode(form)]
                 for i in ids:
                     shares[column, i] += 1 / len(ids)
+        for chord in CHORDS:
+            shares[LAYOUT["minor"], language.word(chord)] = (1 if chord.endswith("minor") else -1) / len(PITCHES)
         # What is asked for most must be heard among all else.
         shares[LAYOUT["second"]] *= 2
         self.register_buffer("shares", shares, persistent=False)

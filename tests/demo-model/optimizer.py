@@ -53,7 +53,8 @@ def optimizers(modules, rate, muon):
     """AdamW over what learns of some modules, and if so wanted Muon over the matrices of layers.
 
     Rows of a table are no matrix's, nor are a head's outputs. Muon takes much from a gradient that says much: an expert,
-    told what is true of thousands of tokens a step, learns several times as fast by it, a decoder with few answers does not.
+    told what is true of thousands of tokens a step, learns several times as fast by it, a decoder with few answers does not
+    and always has AdamW.
     """
     matrices, tables, vectors = [], [], []
     for module in modules:
@@ -62,7 +63,7 @@ def optimizers(modules, rate, muon):
                 continue
             if p.dim() < 2:
                 vectors.append(p)
-            elif not muon or "embed" in name or name in ("weight", "marks"):
+            elif not muon or "embed" in name or name in ("weight", "marks") or name.startswith("language_model"):
                 tables.append(p)
             else:
                 matrices.append(p)

@@ -1,8 +1,8 @@
 """The first two stages of training the whole model, on questions about what it hears.
 
 `alignment`: the decoder and the experts stay as they are; fusion and projector learn to say what was heard in
-embeddings that the decoder can read, from short pieces. `sft`: everything learns, first without the experts, which
-cost the most and know the most, from short pieces and answers, then from longer ones too.
+embeddings that the decoder can read, from short pieces. `sft`: everything learns, from short pieces and answers at first, then
+from longer ones too. Both are told of every token what to say, since answers alone tell an expert little.
 
 To use two cores: `torchrun --nproc-per-node 2 tune.py ...`.
 """
@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer
 
 from data import Pieces
-from export import read_expert, read_weights
+from export import read_expert
 from language import Language, Reader, answer_loss, chosen
 from model import Gamma, config
 from run import Run, arguments, count_arguments, start_workers
@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--experts", help="folder of the experts' runs, or a file of both, for alignment")
     parser.add_argument("--decoder", help="the decoder's run, for alignment")
-    parser.add_argument("--begin-as", help="alignment's run or a checkpoint directory, for sft")
+    parser.add_argument("--begin-as", help="alignment's run, for sft")
     args = parser.parse_args()
     rank, count = start_workers(args.threads)
     torch.manual_seed(1)
@@ -68,15 +68,15 @@ def main():
         begin(model, reader, args.experts, args.decoder)
         learning = [*model.fusion.parameters(), *model.projector.parameters()]
     else:
-        model.load_state_dict(read_weights(args.begin_as))
+        state = torch.load(f"{args.begin_as}/checkpoint.pt", weights_only=True)
+        model.load_state_dict(state["model"])
+        reader.load_state_dict(state["reader"])
         learning = [*model.parameters()]
     for p in [*model.parameters(), *reader.parameters()]:
         p.requires_grad_(False)
     for p in learning:
         p.requires_grad_(True)
-    # Alignment is told of every token what to say, fine-tuning of few.
-    muon = args.stage == "alignment"
-    run = Run(args.out, {"model": model, "reader": reader}, args.rate, args.steps, muon)
+    run = Run(args.out, {"model": model, "reader": reader}, args.rate, args.steps, muon=True)
     counts = {"short": args.short, "medium": args.medium, "long": args.long}
     pieces = {name: Pieces(args.data, args.maker, name) for name, n in counts.items() if n}
     before = torch.tensor(language.before)
@@ -90,7 +90,7 @@ def main():
             length = chance.choices(list(pieces), [shares[name] for name in pieces])[0]
             piece, mel = pieces[length][chance.randrange(counts[length])]
             rows = torch.from_numpy(score(piece))
-            audio = hear(model, mel, len(rows), late, chance)
+            audio = hear(model, mel, len(rows), args.stage == "sft", chance)
             places = torch.arange(len(rows))
             if args.stage == "sft" and not late:
                 # Neighbours say the same, so that some of them do, and cost less.
@@ -100,18 +100,15 @@ def main():
             questions = chosen(piece["questions"], chance, late)
             first = len(before) + len(rows)
             loss, n, good, asked = answer_loss(model.language_model, language, kept, first, questions, chance)
-            objective = loss / 100
-            if args.stage == "alignment":
-                # What the decoder learned to read is known, so it is also said what to write; most of all where
-                # something happens, which is seldom.
+            # What the decoder learned to read is known, most of all where something happens, which is seldom.
+            with torch.no_grad():
                 wanted = reader(rows, model.language_model.model.embed_tokens.weight)
-                weight = 1 + 4 * rows[:, HAPPENS].amax(1, keepdim=True)
-                far = (weight * (audio - wanted).square()).mean() / (weight * wanted.square()).mean()
-                objective = objective + far
-                distance += float(far.detach()) / args.batch
-            (objective / args.batch).backward()
+            weight = 1 + 4 * rows[:, HAPPENS].amax(1, keepdim=True)
+            far = (weight * (audio - wanted).square()).mean() / (weight * wanted.square()).mean()
+            ((loss / 100 + far) / args.batch).backward()
+            distance += float(far.detach()) / args.batch
             total, tokens, right, answers = total + loss.item(), tokens + n, right + good, answers + asked
-        run.update({"loss": total / tokens, "right": right / answers} | ({"distance": distance} if distance else {}))
+        run.update({"loss": total / tokens, "right": right / answers, "distance": distance})
 
 
 if __name__ == "__main__":
