@@ -12,8 +12,9 @@ from scores import COLUMNS, INSTRUMENTS, KINDS, LAYOUT, MODES, PITCHES, TEMPOS, 
 
 ROWS = 10
 # In turn, with so many options: letters of answers that are given, what holds at a time, when instruments come in, all facts,
-# questions with options. Two options come before four: a guess among them is right more often.
-EXERCISES = [("letters", 2), ("letters", 4), ("what", 0), ("entries", 0), ("all", 0), ("questions", 4)]
+# questions with options, and those of them that only options make clear. Two options come before four: a guess among them is
+# right more often.
+EXERCISES = [("letters", 2), ("letters", 4), ("what", 0), ("entries", 0), ("all", 0), ("questions", 4), ("choices", 4)]
 # What answers choose among.
 CHOICES = [
     KINDS,
@@ -52,6 +53,16 @@ def piece_facts(chance):
     return columns, whole, clear
 
 
+def orders(chance, names):
+    """Questions about who comes first and last, of instruments in the order in which they come in."""
+    few = sorted(chance.sample(range(len(names)), 4))
+    first, *later, last = (names[i] for i in few)
+    return [
+        ("Which instrument enters first?", "", first, [*later, last]),
+        ("Which of these comes in last?", "", last, [first, *later]),
+    ]
+
+
 def facts(chance, times, exercise):
     """Rows and columns that hold, and of each fact a question, what comes before the answer, the answer, and wrong ones."""
     marked, asked = [], {kind: [] for kind in ("enter", "leave", "climax", "start", "part", "chord")}
@@ -67,11 +78,13 @@ def facts(chance, times, exercise):
         row = chance.randrange(ROWS)
         hold(row, name, i)
         asked[name].append((question, f"{before} at ", times[row], other_times(row)))
+        return row
 
+    entered = {}
     if exercise != "what":
         for i, name in enumerate(INSTRUMENTS):
             do, s = ("do", "") if name == "drums" else ("does", "s")
-            event(f"When {do} the {name} come in?", f"The {name} come{s} in", "enter", i)
+            entered[event(f"When {do} the {name} come in?", f"The {name} come{s} in", "enter", i)] = name
             if exercise != "entries":
                 event(f"When {do} the {name} drop out?", f"The {name} drop{s} out", "leave", i)
     if exercise not in ("entries", "what"):
@@ -99,7 +112,11 @@ def facts(chance, times, exercise):
         for row in range(ROWS):
             for name, i in columns:
                 hold(row, name, i)
-        asked += [whole, *(clear if exercise == "questions" else [])]
+        asked += [whole]
+        if exercise in ("questions", "choices"):
+            if len(entered) > 3:
+                clear.append(orders(chance, [entered[row] for row in sorted(entered)]))
+            asked = clear if exercise == "choices" else asked + clear
     return marked, [kind for kind in asked if kind]
 
 

@@ -24,7 +24,7 @@ from scores import COLUMNS, EVENTS, LAYOUT, score
 HAPPENS = torch.cat([torch.arange(COLUMNS)[LAYOUT[name]] for name in EVENTS])
 # How often an expert is silent, so that answers do not lean on one alone.
 SILENCE = 0.05
-# Of the audio tokens, in the first half of fine-tuning.
+# Of the audio tokens, in the first two thirds of fine-tuning.
 KEPT = 0.4
 
 
@@ -83,7 +83,7 @@ def main():
 
     while run.step < args.steps:
         chance = random.Random(run.step * count + rank)
-        late = args.stage == "sft" and run.step > args.steps // 2
+        late = args.stage == "sft" and run.step > args.steps * 2 // 3
         shares = {"short": 0.75, "medium": 0.2 * late, "long": 0.05 * late}
         total, distance, tokens, right, answers = 0.0, 0.0, 0, 0, 0
         for _ in range(args.batch):
