@@ -21,7 +21,7 @@ def interval(right, n, z=1.96):
     """Wilson's, of 95 %."""
     share, middle = right / n, right / n + z * z / (2 * n)
     spread = z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    return ((edge / (1 + z * z / n)) for edge in (middle - spread, middle + spread))
+    return (max(0.0, edge / (1 + z * z / n)) for edge in (middle - spread, middle + spread))
 
 
 def distances(args, folder, shortest, longest, first):
