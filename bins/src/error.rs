@@ -54,8 +54,8 @@ pub(crate) enum Error {
         tokens: usize,
         most: usize,
     },
-    /// The demo model has no place to be kept.
-    DemoModel {
+    /// The bundled model has no place to be kept.
+    BundledModel {
         dir: PathBuf,
         reason: String,
     },
@@ -113,10 +113,10 @@ impl std::fmt::Display for Error {
                 "{test} takes a context of {tokens} tokens and at most {most} are possible \
                 (--max-model-len, or max_position_embeddings of config.json)"
             ),
-            Error::DemoModel { dir, reason } => {
+            Error::BundledModel { dir, reason } => {
                 write!(
                     f,
-                    "cannot keep the demo model in {}: {reason}",
+                    "cannot keep the bundled model in {}: {reason}",
                     dir.display()
                 )
             }

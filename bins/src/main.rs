@@ -5,6 +5,7 @@ mod ask;
 mod asking;
 mod batch;
 mod bench;
+mod bundled;
 mod chat;
 mod demo_model;
 mod digest;

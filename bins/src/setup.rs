@@ -3,6 +3,7 @@
 use crate::args::{
     AudioArgs, BatchingArgs, EngineArgs, LogprobsArgs, SamplingArgs, TalkArgs, TemplateArgs,
 };
+use crate::bundled;
 use crate::error::Error;
 use crate::output;
 use crate::progress::Progress;
@@ -11,7 +12,7 @@ use gamut_engine::{
     Sampling, SamplingParams, Session, Song, Variables,
 };
 use gamut_loader::layout;
-use gamut_loader::synthetic::{self, Shape, SyntheticOptions};
+use gamut_loader::synthetic::{self, Shape};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,13 +30,13 @@ pub(crate) enum Weights<'a> {
     Stored(&'a Path),
     /// A shape's name or a config, whose model gets random ones.
     Random(&'a Path),
-    /// The demo model.
-    Demo,
+    /// The bundled model.
+    Bundled,
 }
 
 impl<'a> From<Option<&'a PathBuf>> for Weights<'a> {
     fn from(model: Option<&'a PathBuf>) -> Weights<'a> {
-        model.map_or(Weights::Demo, |dir| Weights::Stored(dir))
+        model.map_or(Weights::Bundled, |dir| Weights::Stored(dir))
     }
 }
 
@@ -44,7 +45,7 @@ pub(crate) fn model(weights: Weights<'_>, mmap: bool) -> Result<Model, Error> {
     let open = |dir| Ok(Model::open(dir, &OpenOptions { mmap })?);
     match weights {
         Weights::Stored(dir) => open(dir),
-        Weights::Demo => open(&demo_model()?),
+        Weights::Bundled => open(&bundled::checkpoint()?),
         Weights::Random(config) => {
             let shape = Shape::ALL
                 .into_iter()
@@ -134,40 +135,9 @@ pub(crate) fn note_emulation(device: &Device) {
     }
 }
 
-/// The directory of the checkpoint: the one that is named, or the demo model's.
+/// The directory of the checkpoint: the one that is named, or the bundled model's.
 pub(crate) fn checkpoint(model: Option<&PathBuf>) -> Result<PathBuf, Error> {
-    model.map_or_else(demo_model, |dir| Ok(dir.clone()))
-}
-
-/// Where the demo model is kept; writes it there the first time.
-fn demo_model() -> Result<PathBuf, Error> {
-    output::note(
-        "No --model given: using a demo model of random weights. Its words carry no meaning.\n",
-    );
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .unwrap_or_else(std::env::temp_dir);
-    let parent = cache.join("gamut");
-    let dir = parent.join(concat!("demo-", env!("CARGO_PKG_VERSION")));
-    if dir.join("config.json").is_file() {
-        return Ok(dir);
-    }
-    let failed = |e: std::io::Error| Error::DemoModel {
-        dir: dir.clone(),
-        reason: e.to_string(),
-    };
-    std::fs::create_dir_all(&parent).map_err(failed)?;
-    // Written aside and renamed: another process may be doing the same.
-    let aside = parent.join(format!("demo-{}.partial", std::process::id()));
-    synthetic::write(&aside, &SyntheticOptions::default()).map_err(gamut_engine::Error::from)?;
-    if let Err(e) = std::fs::rename(&aside, &dir) {
-        std::fs::remove_dir_all(&aside).map_err(failed)?;
-        if !dir.join("config.json").is_file() {
-            return Err(failed(e));
-        }
-    }
-    Ok(dir)
+    model.map_or_else(bundled::checkpoint, |dir| Ok(dir.clone()))
 }
 
 /// A conversation that is ready for its first question.

@@ -25,11 +25,19 @@ def read_weights(folder):
 
 
 def read_expert(experts, name):
-    """One of the experts', from a folder of their runs or a file of both."""
+    """One of the experts', from a folder of their runs or a checkpoint's weights."""
     if Path(experts).is_dir():
         return torch.load(f"{experts}/{name}/checkpoint.pt", weights_only=True)["expert"]
     first = f"{name}_expert."
     return {key.removeprefix(first): t.float() for key, t in load_file(experts).items() if key.startswith(first)}
+
+
+def read_reader(folder):
+    """A reader's, from a run; of a checkpoint directory it is the bundled model's."""
+    run = Path(folder) / "checkpoint.pt"
+    if run.exists():
+        return torch.load(run, weights_only=True)["reader"]
+    return load_file(Path(__file__).with_name("reader.safetensors"))
 
 
 def write_json(path, value):

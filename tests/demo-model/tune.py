@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer
 
 from data import Pieces
-from export import read_expert
+from export import read_expert, read_reader, read_weights
 from language import Language, Reader, answer_loss, chosen
 from model import Gamma, config
 from run import Run, arguments, count_arguments, start_workers
@@ -26,6 +26,8 @@ HAPPENS = torch.cat([torch.arange(COLUMNS)[LAYOUT[name]] for name in EVENTS])
 SILENCE = 0.05
 # Of the audio tokens, in the first two thirds of fine-tuning.
 KEPT = 0.4
+# Of a piece's questions: all of them would take as long as hearing another piece.
+ASKED = 12
 
 
 def hear(model, mel, n, trained, chance=None):
@@ -54,9 +56,9 @@ def main():
     count_arguments(parser)
     parser.add_argument("stage", choices=["alignment", "sft"])
     parser.add_argument("--tokenizer", required=True)
-    parser.add_argument("--experts", help="folder of the experts' runs, or a file of both, for alignment")
+    parser.add_argument("--experts", help="folder of the experts' runs, or a checkpoint's weights, for alignment")
     parser.add_argument("--decoder", help="the decoder's run, for alignment")
-    parser.add_argument("--begin-as", help="alignment's run, for sft")
+    parser.add_argument("--begin-as", help="alignment's run, or a checkpoint directory to go on with, for sft")
     args = parser.parse_args()
     rank, count = start_workers(args.threads)
     torch.manual_seed(1)
@@ -68,9 +70,8 @@ def main():
         begin(model, reader, args.experts, args.decoder)
         learning = [*model.fusion.parameters(), *model.projector.parameters()]
     else:
-        state = torch.load(f"{args.begin_as}/checkpoint.pt", weights_only=True)
-        model.load_state_dict(state["model"])
-        reader.load_state_dict(state["reader"])
+        model.load_state_dict(read_weights(args.begin_as))
+        reader.load_state_dict(read_reader(args.begin_as))
         learning = [*model.parameters()]
     for p in [*model.parameters(), *reader.parameters()]:
         p.requires_grad_(False)
@@ -84,7 +85,7 @@ def main():
     while run.step < args.steps:
         chance = random.Random(run.step * count + rank)
         late = args.stage == "sft" and run.step > args.steps * 2 // 3
-        shares = {"short": 0.75, "medium": 0.2 * late, "long": 0.05 * late}
+        shares = {"short": 0.4, "medium": 0.45 * late, "long": 0.15 * late}
         total, distance, tokens, right, answers = 0.0, 0.0, 0, 0, 0
         for _ in range(args.batch):
             length = chance.choices(list(pieces), [shares[name] for name in pieces])[0]
@@ -97,7 +98,7 @@ def main():
                 places = places[torch.rand(len(rows)) < KEPT]
             x = torch.cat([model.language_model.embed(before), audio[places]])
             kept = model.language_model.prefix(x, torch.cat([torch.arange(len(before)), len(before) + places]))
-            questions = chosen(piece["questions"], chance, late)
+            questions = chosen(piece["questions"], chance, late)[:ASKED]
             first = len(before) + len(rows)
             loss, n, good, asked = answer_loss(model.language_model, language, kept, first, questions, chance)
             # What the decoder learned to read is known, most of all where something happens, which is seldom.
@@ -105,7 +106,7 @@ def main():
                 wanted = reader(rows, model.language_model.model.embed_tokens.weight)
             weight = 1 + 4 * rows[:, HAPPENS].amax(1, keepdim=True)
             far = (weight * (audio - wanted).square()).mean() / (weight * wanted.square()).mean()
-            ((loss / 100 + far) / args.batch).backward()
+            ((loss / (4 * ASKED) + far) / args.batch).backward()
             distance += float(far.detach()) / args.batch
             total, tokens, right, answers = total + loss.item(), tokens + n, right + good, answers + asked
         run.update({"loss": total / tokens, "right": right / answers, "distance": distance})

@@ -48,7 +48,7 @@ pub(crate) struct EvalArgs {
     /// Compare with the answers of another evaluation of the same benchmark, in its folder.
     #[arg(long, value_name = "DIR", conflicts_with = "rescore")]
     pub(crate) against: Option<PathBuf>,
-    /// Checkpoint directory [default: a demo model of random weights].
+    /// Checkpoint directory [default: the bundled model].
     #[arg(long, short, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]

@@ -173,7 +173,7 @@ pub(crate) struct TemplateArgs {
 pub(crate) struct TalkArgs {
     #[command(flatten)]
     pub(crate) audio: AudioArgs,
-    /// Checkpoint directory [default: a demo model of random weights].
+    /// Checkpoint directory [default: the bundled model].
     #[arg(long, short, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
@@ -228,7 +228,7 @@ pub(crate) struct BatchArgs {
     /// Answer one of COUNT parts, from 0; requests about the same audio are in the same part.
     #[arg(long, value_name = "INDEX/COUNT")]
     pub(crate) shard: Option<Shard>,
-    /// Checkpoint directory [default: a demo model of random weights].
+    /// Checkpoint directory [default: the bundled model].
     #[arg(long, short, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
@@ -301,7 +301,7 @@ pub(crate) struct InspectArgs {
 pub(crate) struct BenchArgs {
     /// Audio file to decode and hear [default: 30 s of noise].
     pub(crate) audio: Option<PathBuf>,
-    /// Checkpoint directory [default: a demo model of random weights].
+    /// Checkpoint directory [default: the bundled model].
     #[arg(long, short, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
     /// A shape (gamma-8b, gamma-14b, flamingo-7b) or a config.json, whose model gets random weights

@@ -45,7 +45,7 @@ impl About {
     pub(super) fn predicted(args: &BenchArgs, model: &Model, device: &str, dtype: DType) -> About {
         let path = args.model.as_ref().or(args.random.as_ref());
         About {
-            model: path.map_or("demo".to_owned(), |path| path.display().to_string()),
+            model: path.map_or("bundled".to_owned(), |path| path.display().to_string()),
             bytes: model.checkpoint().weights().total_bytes(),
             parameters: setup::parameters(model),
             device: device.to_owned(),

@@ -47,7 +47,7 @@ pub(super) fn settings(
         "names": {
             "gamut": env!("CARGO_PKG_VERSION"),
             "benchmark": benchmark.path.file_name().map(|name| name.to_string_lossy()),
-            "checkpoint": model.map_or("demo model".into(), |name| name.to_string_lossy()),
+            "checkpoint": model.map_or("bundled model".into(), |name| name.to_string_lossy()),
         },
         "format": benchmark.format,
         "benchmark_hash": benchmark.hash,

@@ -148,12 +148,12 @@ fn a_cache_that_cannot_be_written() {
     home.write("cache", b"a file in its place");
     let run = home.run("ask clip.wav -p When?");
     let (hint, error) = run.stderr.split_once('\n').unwrap();
-    assert!(hint.contains("demo model"), "{hint}");
+    assert!(hint.contains("bundled"), "{hint}");
     assert_refused(
         &Run {
             stderr: error.to_owned(),
             ..run
         },
-        &["cannot keep the demo model in"],
+        &["cannot keep the bundled model in"],
     );
 }

@@ -7,6 +7,7 @@ mod bad_requests;
 mod batch;
 mod batch_resumed;
 mod bench;
+mod bundled;
 mod commands;
 mod conversation;
 mod eval;
