@@ -16,12 +16,17 @@ from model import Gamma, config
 BLOCK = 128
 
 
-def read_weights(folder):
-    """A model's, from a run or from a checkpoint directory."""
+def read(folder, part, file):
+    """A part of a run's state, or what a file has where there is no run."""
     run = Path(folder) / "checkpoint.pt"
     if run.exists():
-        return torch.load(run, weights_only=True)["model"]
-    return {name: t.float() for name, t in load_file(Path(folder) / "model.safetensors").items()}
+        return torch.load(run, weights_only=True)[part]
+    return {name: t.float() for name, t in load_file(file).items()}
+
+
+def read_weights(folder):
+    """A model's, from a run or from a checkpoint directory."""
+    return read(folder, "model", Path(folder) / "model.safetensors")
 
 
 def read_expert(experts, name):
@@ -34,10 +39,7 @@ def read_expert(experts, name):
 
 def read_reader(folder):
     """A reader's, from a run; of a checkpoint directory it is the bundled model's."""
-    run = Path(folder) / "checkpoint.pt"
-    if run.exists():
-        return torch.load(run, weights_only=True)["reader"]
-    return load_file(Path(__file__).with_name("reader.safetensors"))
+    return read(folder, "reader", Path(__file__).with_name("reader.safetensors"))
 
 
 def write_json(path, value):

@@ -34,7 +34,7 @@ impl Run {
     }
 }
 
-/// The directory that the command runs in; the demo model's cache is in it too.
+/// The directory that the command runs in; the bundled model's cache is in it too.
 pub(crate) struct Home {
     dir: TempDir,
 }
